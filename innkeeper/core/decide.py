@@ -1,0 +1,143 @@
+"""``decide(snapshot, now) -> actions``: the one function that moves a process.
+
+Level-triggered: it compares what is wanted with what is there and never asks what happened in between. A
+process gets at most one action a pass; the next pass sees the result.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from innkeeper.core.actions import (
+    Action,
+    KillProcess,
+    MarkBooted,
+    MarkIdle,
+    MarkStarted,
+    MarkStopping,
+    MarkTerminated,
+    RemoveRemains,
+    SignalProcess,
+    StartProcess,
+)
+from innkeeper.core.processes import APP_DELETED, IDLE_TIMEOUT, Process, bind_failed
+from innkeeper.core.snapshot import DeploymentFacts, Limits, Observation, ProcessSeen, Snapshot
+
+
+def decide(snapshot: Snapshot, now: datetime) -> list[Action]:
+    """The actions that bring what is there closer to what is wanted (behaviour.md 4.2, 4.5)."""
+    actions: list[Action] = []
+    for process in snapshot.processes:
+        seen = _seen(process, snapshot.observation)
+        action = _next_action(process, seen, snapshot, now)
+        if action is not None:
+            actions.append(action)
+    return actions
+
+
+def _next_action(
+    process: Process, seen: ProcessSeen | None, snapshot: Snapshot, now: datetime
+) -> Action | None:
+    observation, limits = snapshot.observation, snapshot.limits
+    if process.terminated_at is not None:
+        return None if process.removed else RemoveRemains(process.process_id)
+    if seen is not None and seen.phase == "exited":
+        return MarkTerminated(process.process_id, seen.exit)
+    if _lost(process, seen, observation):
+        return MarkTerminated(process.process_id, None)
+    if process.stopping_at is not None:
+        return _stopping(process, seen, process.stopping_at, snapshot, now)
+    if snapshot.app_deleted:
+        return MarkStopping(process.process_id, APP_DELETED, limits.stop_grace_s)
+    facts = snapshot.deployments[process.deployment_id]
+    if process.booted_at is None:
+        return _unbooted(process, seen, facts, limits, now)
+    if process.started_at is None:
+        return _unbound(process, seen, process.booted_at, facts, limits, now)
+    return _idle(process, seen, facts, limits, now)
+
+
+def _seen(process: Process, observation: Observation | None) -> ProcessSeen | None:
+    return None if observation is None else observation.seen.get(process.process_id)
+
+
+def _lost(process: Process, seen: ProcessSeen | None, observation: Observation | None) -> bool:
+    """A record without a container: known only from a listing that began after the start was recorded."""
+    return (
+        observation is not None
+        and seen is None
+        and process.booted_at is not None
+        and process.booted_at < observation.taken_at
+    )
+
+
+def _stopping(
+    process: Process, seen: ProcessSeen | None, stopping_at: datetime, snapshot: Snapshot, now: datetime
+) -> Action | None:
+    observation, limits = snapshot.observation, snapshot.limits
+    if process.attempted_at is None:
+        # Never handed to the runtime: there is nothing to signal.
+        return MarkTerminated(process.process_id, None)
+    if process.booted_at is None and seen is None:
+        # Handed over, but nothing came of it yet. If it still comes, it is an orphan and removed as one.
+        patient = process.attempted_at + timedelta(seconds=limits.start_retry_s)
+        over = observation is not None and observation.taken_at >= patient
+        return MarkTerminated(process.process_id, None) if over else KillProcess(process.process_id)
+    if process.term_sent_at is None:
+        return SignalProcess(process.process_id)
+    grace_s = limits.stop_grace_s if process.stop_grace_s is None else process.stop_grace_s
+    if now - max(process.term_sent_at, stopping_at) >= timedelta(seconds=grace_s):
+        return KillProcess(process.process_id)
+    return None
+
+
+def _unbooted(
+    process: Process, seen: ProcessSeen | None, facts: DeploymentFacts, limits: Limits, now: datetime
+) -> Action | None:
+    if seen is not None and seen.phase == "running":
+        return MarkBooted(process.process_id, seen.booted_at or now)
+    if process.attempted_at is not None:
+        # The driver was asked; ask again only when it had time to answer.
+        patient = timedelta(seconds=limits.start_retry_s)
+        return StartProcess(process.process_id) if now - process.attempted_at >= patient else None
+    return StartProcess(process.process_id) if now >= start_after(facts, limits) else None
+
+
+def start_after(facts: DeploymentFacts, limits: Limits) -> datetime:
+    """Crash back-off of a deployment: 1, 2, 4 … seconds after its last failed start, 60 at the most."""
+    if facts.last_start_failure_at is None or not facts.start_failures:
+        return datetime.min.replace(tzinfo=UTC)
+    wait_s = min(2.0 ** min(facts.start_failures - 1, 10), limits.backoff_max_s)
+    return facts.last_start_failure_at + timedelta(seconds=wait_s)
+
+
+def _unbound(
+    process: Process,
+    seen: ProcessSeen | None,
+    booted_at: datetime,
+    facts: DeploymentFacts,
+    limits: Limits,
+    now: datetime,
+) -> Action | None:
+    if seen is not None and seen.bound_at is not None:
+        return MarkStarted(process.process_id, max(seen.bound_at, booted_at))
+    if now - booted_at >= timedelta(seconds=limits.bind_timeout_s):
+        reason = bind_failed(facts.default_port, limits.bind_timeout_s)
+        return MarkStopping(process.process_id, reason, limits.idle_stop_grace_s)
+    return None
+
+
+def _idle(
+    process: Process, seen: ProcessSeen | None, facts: DeploymentFacts, limits: Limits, now: datetime
+) -> Action | None:
+    """Idle: no allocated room and no connection for five minutes; unmeasured connections count as present."""
+    if not facts.idle_timeout_enabled:
+        return None
+    idle = process.rooms_allocated == 0 and seen is not None and seen.connections == 0
+    if not idle:
+        # Without an observation nothing is known; the clock neither starts nor stops.
+        busy = process.rooms_allocated > 0 or (seen is not None and seen.connections != 0)
+        return MarkIdle(process.process_id, None) if busy and process.idle_since else None
+    if process.idle_since is None:
+        return MarkIdle(process.process_id, now)
+    if now - process.idle_since >= timedelta(seconds=limits.idle_timeout_s):
+        return MarkStopping(process.process_id, IDLE_TIMEOUT, limits.idle_stop_grace_s)
+    return None
