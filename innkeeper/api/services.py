@@ -1,0 +1,34 @@
+"""What the API's operations reach the world through; ``wiring`` fills it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from innkeeper.core.ids import Ids
+from innkeeper.interfaces import BuildRunner, Clock, Context, Logs, Policy, Store, Uploads
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """The parts that operations use.
+
+    ``wake`` takes a key (app id, region) that a pass should look at soon. ``ready`` answers why we cannot
+    serve, or ``None`` when the store is migrated and took a durable write; ``/readyz`` asks it.
+    ``registry`` is where other parts put their gauges for ``/metrics``.
+    """
+
+    store: Store
+    clock: Clock
+    ids: Ids
+    policy: Policy
+    build_runner: BuildRunner
+    uploads: Uploads
+    logs: Logs
+    wake: Callable[[tuple[str, str]], None]
+    ready: Callable[[], Awaitable[str | None]]
+    registry: CollectorRegistry
+
+    def context(self) -> Context:
+        """The surroundings of one use case, as of now."""
+        return Context(now=self.clock(), ids=self.ids, policy=self.policy)
