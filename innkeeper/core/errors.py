@@ -13,6 +13,7 @@ InnkeeperError
 ├── TimedOut            the request was not received or finished in time
 ├── Unavailable         we cannot serve now (shutting down, store or engine away)
 ├── NotImplementedYet   an operation of the contract without a row yet
+├── ConstraintBroken    a write breaks a constraint of the schema: a rule of ours was not kept
 └── RuntimeFailure      a driver could not do what it was asked
     ├── StartFailed     the image or command could not be started; the reason is for people
     ├── PortTaken       something outside Innkeeper holds a host port
@@ -101,6 +102,13 @@ class Unavailable(InnkeeperError):
 
 class NotImplementedYet(InnkeeperError):
     """An operation of the contract that has no row yet."""
+
+
+class ConstraintBroken(InnkeeperError):
+    """A write breaks a CHECK, UNIQUE or other constraint of the schema, which the message names.
+
+    A mistake of ours unless the use case expects it; what the write's transaction did is undone.
+    """
 
 
 class RuntimeFailure(InnkeeperError):
