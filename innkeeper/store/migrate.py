@@ -1,0 +1,143 @@
+"""Brings a database to the schema this version knows, with Alembic; refuses one from a later version.
+
+A migration is ``versions/NNNN_name.py`` beside ``NNNN_name.sql``; revisions are those numbers, in order. Alembic
+costs a quarter of a second to import, so a database that is up to date never imports it.
+"""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from innkeeper.core.errors import StateConflict, Unavailable
+from innkeeper.store.sqlite import connect, unavailable
+
+log = logging.getLogger(__name__)
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def revisions() -> list[str]:
+    """The revisions this version knows, oldest first; the last one is what it works with."""
+    return sorted(path.name.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def migrate(path: Path) -> None:
+    """Make the database at ``path``, or bring it up to date; a backup of what was there stays beside it.
+
+    Raises ``StateConflict`` for a database of a later version, or of another program, and leaves it as it is;
+    ``Unavailable`` where the disk is full or fails: the database is then at its old revision.
+    """
+    known = revisions()
+    try:
+        stored = _stored_revision(path)
+        if stored == known[-1]:
+            return
+        if stored is not None and stored not in known:
+            raise StateConflict(
+                f"{path.name} has schema revision {stored}, made by a later version of Innkeeper; this one "
+                f"knows revisions up to {known[-1]}. Start that version, or restore the backup made before it"
+            )
+        if stored is not None:
+            back_up(path, path.with_name(f"{path.name}.before-{known[-1]}"))
+        _upgrade(path, known[-1])
+    except sqlite3.Error as error:
+        raise unavailable(error, path) or error from error
+    log.info("%s: schema revision %s", path.name, known[-1])
+
+
+def back_up(path: Path, target: Path) -> None:
+    """Copy the database as it is now, into a file of mode 0600 that appears whole or not at all."""
+    partial = target.with_name(target.name + ".partial")
+    partial.unlink(missing_ok=True)
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    source, copy = connect(path), sqlite3.connect(partial)
+    try:
+        source.backup(copy)
+    finally:
+        copy.close()
+        source.close()
+    with open(partial, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, target)
+    directory = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    log.info("kept a backup: %s", target)
+
+
+def run_script(name: str) -> None:
+    """For migrations: run each statement of ``versions/<name>`` in the migration's own transaction."""
+    from alembic import op
+
+    connection = op.get_bind()
+    for statement in statements((MIGRATIONS / "versions" / name).read_text("utf-8")):
+        connection.exec_driver_sql(statement)
+
+
+def statements(script: str) -> Iterator[str]:
+    """The statements of ``script``; each ends with a semicolon at the end of a line."""
+    # The module's own executescript would commit first, and tear the migration out of its transaction.
+    lines: list[str] = []
+    for line in script.splitlines():
+        lines.append(line)
+        text = "\n".join(lines)
+        if ";" in line and sqlite3.complete_statement(text):
+            yield text
+            lines = []
+    rest = [line for line in lines if line.strip() and not line.lstrip().startswith("--")]
+    if rest:
+        raise ValueError(f"a statement without an end: {rest[0]}")
+
+
+def _stored_revision(path: Path) -> str | None:
+    """The revision of the database, ``None`` where there is none yet. Reads only: the file stays as it is."""
+    if not path.exists() or not path.stat().st_size:
+        return None
+    # Without a log beside it the file is all there is, and need not even be locked.
+    wal = path.with_name(path.name + "-wal")
+    mode = "mode=ro" if wal.exists() else "immutable=1"
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
+    try:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        if not tables:
+            return None
+        if "alembic_version" not in tables:
+            raise StateConflict(f"{path.name} is a database of another program: name another file")
+        rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    finally:
+        connection.close()
+    if len(rows) != 1:
+        raise StateConflict(f"{path.name} has {len(rows)} schema revisions: restore a backup")
+    return str(rows[0][0])
+
+
+def _upgrade(path: Path, revision: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import create_engine, event, exc
+    from sqlalchemy.pool import StaticPool
+
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    ours = connect(path)
+    try:
+        ours.execute("PRAGMA journal_mode = WAL")
+        ours.execute("PRAGMA foreign_keys = OFF")  # a migration may have to make a table anew
+        engine = create_engine("sqlite://", creator=lambda: ours, poolclass=StaticPool)
+        event.listen(engine, "begin", lambda began: began.exec_driver_sql("BEGIN IMMEDIATE"))
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            try:
+                command.upgrade(config, revision)
+            except exc.DBAPIError as error:
+                raise error.orig if isinstance(error.orig, sqlite3.Error) else error from error
+        broken = ours.execute("PRAGMA foreign_key_check").fetchall()
+        if broken:
+            raise Unavailable(f"{path.name}: the migration left {len(broken)} broken references")
+    finally:
+        ours.close()

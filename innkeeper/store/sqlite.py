@@ -1,0 +1,287 @@
+"""The embedded store: SQLite in WAL mode, every commit synced, one writer thread, reads beside it.
+
+Must not know what is stored: statements come by name from ``store/sql``, the schema from the migrations.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from innkeeper.core.errors import ConstraintBroken, Unavailable
+from innkeeper.interfaces import Row, Tx
+from innkeeper.store.queries import QUERIES, Query
+from innkeeper.store.writer import BATCH_MAX, QUEUE_MAX, Writer
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT_MS = 5000  # how long another program (a backup) may hold the database before we give up
+# Pages of 4 KiB in the log before a commit first moves them into the database: 16 MiB, which bounds the log
+# at little more, as readers are too short to hold it.
+CHECKPOINT_PAGES = 4096
+_CACHE_KIB = 32 * 1024
+
+# What says that the database is away, not that a statement is wrong. After some of these SQLite has silently
+# rolled the transaction back, so that no later statement of the batch may run.
+_AWAY = {
+    sqlite3.SQLITE_FULL: "disk full: free some space where {path} is; nothing that was answered is lost",
+    sqlite3.SQLITE_IOERR: "disk error at {path}: check the disk and its free space, and the system's log",
+    sqlite3.SQLITE_READONLY: "{path} cannot be written: check its owner, its mode and the mount",
+    sqlite3.SQLITE_CANTOPEN: "{path} cannot be opened: check that it and its directory exist",
+    sqlite3.SQLITE_CORRUPT: "{path} is damaged: stop, and restore a backup",
+    sqlite3.SQLITE_NOTADB: "{path} is not a database, or is damaged: stop, and restore a backup",
+    sqlite3.SQLITE_NOMEM: "out of memory while writing {path}",
+    sqlite3.SQLITE_BUSY: "{path} is locked by another program: end that program",
+    sqlite3.SQLITE_LOCKED: "{path} is locked by another program: end that program",
+    sqlite3.SQLITE_PROTOCOL: "{path} is locked by another program: end that program",
+    sqlite3.SQLITE_INTERRUPT: "a write to {path} was interrupted; try again",
+}
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to the database at ``path`` (made with mode 0600), without implicit transactions."""
+    connection = sqlite3.connect(path, isolation_level=None, cached_statements=512)
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA temp_store = MEMORY")  # what a savepoint sets aside needs no file
+    cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    cursor.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    return connection
+
+
+class SqliteTx:
+    """Runs named queries on one connection, in whatever transaction is open there.
+
+    Raises ``KeyError`` for a query that does not exist and ``TypeError`` for parameters it does not have.
+    """
+
+    __slots__ = ("_columns", "_cursor", "_path", "_queries", "away")
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._cursor = connection.cursor()
+        self._path = path
+        self._queries = QUERIES
+        self._columns: dict[str, tuple[str, ...]] = {}
+        self.away: Unavailable | None = None  # set once the open transaction cannot be trusted any more
+
+    def one(self, query: str, **params: Any) -> Row | None:
+        """See :class:`~innkeeper.interfaces.Tx`. Rows are dicts."""
+        columns = self._execute(query, params)
+        try:
+            row = self._cursor.fetchone()
+        except sqlite3.Error as error:
+            raise self._told(error, query) from error
+        return None if row is None else dict(zip(columns, row, strict=True))
+
+    def all(self, query: str, **params: Any) -> Sequence[Row]:
+        """See :class:`~innkeeper.interfaces.Tx`. Rows are dicts."""
+        columns = self._execute(query, params)
+        try:
+            rows = self._cursor.fetchall()
+        except sqlite3.Error as error:
+            raise self._told(error, query) from error
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def run(self, query: str, **params: Any) -> int:
+        """See :class:`~innkeeper.interfaces.Tx`."""
+        self._execute(query, params)
+        cursor = self._cursor
+        if cursor.rowcount >= 0:
+            return cursor.rowcount
+        # The sqlite3 module does not count where the statement begins with WITH or returns rows.
+        try:
+            cursor.fetchall()
+            return int(cursor.execute("SELECT changes()").fetchone()[0])
+        except sqlite3.Error as error:
+            raise self._told(error, query) from error
+
+    def _execute(self, name: str, params: dict[str, Any]) -> tuple[str, ...]:
+        query = self._queries[name]
+        if len(params) != len(query.params):
+            raise TypeError(f"{name} takes {sorted(query.params)}, not {sorted(params)}")
+        self._before(query)
+        cursor = self._cursor
+        try:
+            cursor.execute(query.sql, params)
+        except sqlite3.ProgrammingError as error:
+            if params.keys() != query.params:
+                raise TypeError(f"{name} takes {sorted(query.params)}, not {sorted(params)}") from error
+            raise
+        except sqlite3.Error as error:
+            raise self._told(error, name) from error
+        columns = self._columns.get(name)
+        if columns is None:
+            columns = tuple(column[0] for column in cursor.description or ())
+            self._columns[name] = columns
+        return columns
+
+    def _before(self, query: Query) -> None:
+        raise NotImplementedError
+
+    def _told(self, error: sqlite3.Error, query: str) -> Exception:
+        """The error to raise in its place; remembers when the database is away."""
+        if isinstance(error, sqlite3.IntegrityError):
+            return ConstraintBroken(f"{query}: {error}")
+        away = unavailable(error, self._path)
+        if away is None:
+            return error
+        self.away = away
+        return away
+
+
+class _ReadTx(SqliteTx):
+    __slots__ = ()
+
+    def _before(self, query: Query) -> None:
+        if query.writes:
+            raise TypeError(f"{query.name} writes: use Store.write")
+
+
+class _WriteTx(SqliteTx):
+    """Marks the place to undo to before a job's first change; most failing jobs never reach theirs."""
+
+    __slots__ = ("marked",)
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        super().__init__(connection, path)
+        self.marked = False
+
+    def _before(self, query: Query) -> None:
+        if self.away is not None:
+            # Somebody caught the error and goes on: the transaction may be gone, so nothing may run.
+            raise Unavailable(self.away.message)
+        if query.writes and not self.marked:
+            self._cursor.execute("SAVEPOINT job")
+            self.marked = True
+
+
+class SqliteWriteConnection:
+    """The writer's connection; see :class:`~innkeeper.store.writer.WriteConnection`."""
+
+    def __init__(self, path: Path) -> None:
+        """Call in the writer thread."""
+        self._path = path
+        self._connection = connect(path)
+        self._cursor = self._connection.cursor()
+        self._tx = _WriteTx(self._connection, path)
+
+    @property
+    def tx(self) -> Tx:
+        """What jobs write through."""
+        return self._tx
+
+    def begin(self) -> None:
+        """Take SQLite's one write lock."""
+        self._tx.away = None
+        self._tx.marked = False
+        self._run("BEGIN IMMEDIATE")
+
+    def start_job(self) -> None:
+        """Close the mark of the job before."""
+        tx = self._tx
+        if tx.away is not None:
+            raise tx.away
+        if tx.marked:
+            self._run("RELEASE job")
+            tx.marked = False
+
+    def undo_job(self) -> None:
+        """Go back to the job's mark; without one it changed nothing."""
+        tx = self._tx
+        if tx.away is not None:
+            raise tx.away
+        if tx.marked:
+            self._run("ROLLBACK TO job")
+
+    def commit(self) -> None:
+        """Write the log and sync it."""
+        if self._tx.away is not None:
+            raise self._tx.away
+        self._run("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo the batch, unless SQLite has already done so."""
+        if self._connection.in_transaction:
+            self._connection.rollback()
+
+    def close(self) -> None:
+        """The last connection that closes moves the log into the database."""
+        self._connection.close()
+
+    def _run(self, sql: str) -> None:
+        try:
+            self._cursor.execute(sql)
+        except sqlite3.Error as error:
+            away = unavailable(error, self._path)
+            raise error if away is None else away from error
+
+
+class SqliteStore:
+    """See :class:`~innkeeper.interfaces.Store`. Belongs to the event loop it was opened in."""
+
+    def __init__(
+        self,
+        path: Path,
+        write_connection: Callable[[Path], SqliteWriteConnection] = SqliteWriteConnection,
+        batch_max: int = BATCH_MAX,
+        queue_max: int = QUEUE_MAX,
+    ) -> None:
+        """A database that is already migrated; ``open`` before use."""
+        self.path = path
+        self._writer = Writer(lambda: write_connection(path), batch_max, queue_max)
+        self._reader: sqlite3.Connection | None = None
+        self._read_cursor: sqlite3.Cursor
+        self._read_tx: _ReadTx
+
+    @property
+    def commits(self) -> int:
+        """How many transactions the writer has ended; many writes share one."""
+        return self._writer.commits
+
+    async def open(self) -> None:
+        """Open both connections. Raises ``Unavailable`` where the database cannot be opened."""
+        try:
+            await self._writer.open()
+            self._reader = connect(self.path)
+            self._read_cursor = self._reader.cursor()
+            self._read_cursor.execute("PRAGMA query_only = ON")
+        except sqlite3.Error as error:
+            raise unavailable(error, self.path) or error from error
+        self._read_tx = _ReadTx(self._reader, self.path)
+
+    def write(self, fn: Callable[[Tx], T]) -> asyncio.Future[T]:
+        """Run ``fn`` in the writer thread; done after the commit that holds it, which many share.
+
+        Raises what ``fn`` raised; ``ConstraintBroken``; ``Unavailable`` when the disk is full or fails, when
+        too much waits, and after ``close``.
+        """
+        return self._writer.submit(fn)
+
+    async def read(self, fn: Callable[[Tx], T]) -> T:
+        """Run ``fn`` here and now on one snapshot of what is committed: for indexed reads of microseconds."""
+        cursor = self._read_cursor
+        try:
+            cursor.execute("BEGIN")
+            try:
+                return fn(self._read_tx)
+            finally:
+                cursor.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise unavailable(error, self.path) or error from error
+
+    async def close(self) -> None:
+        """Finish the writes under way and close; safe to repeat."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        await self._writer.close()
+
+
+def unavailable(error: sqlite3.Error, path: Path) -> Unavailable | None:
+    """The error to answer where the database is away; ``None`` where it is not (the statement is wrong)."""
+    code = getattr(error, "sqlite_errorcode", None)
+    advice = None if code is None else _AWAY.get(code & 0xFF)
+    return None if advice is None else Unavailable(f"{advice.format(path=path)} ({error})")

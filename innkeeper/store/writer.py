@@ -1,0 +1,222 @@
+"""One writer thread with group commit: all that wait are run in one transaction and share its fsync.
+
+Knows no SQL and no database: a :class:`WriteConnection` does. An awaitable is done only after the commit that
+holds its work has returned.
+"""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol, TypeVar
+
+from innkeeper.core.errors import Unavailable
+from innkeeper.interfaces import Tx
+
+T = TypeVar("T")
+Work = Callable[[Tx], Any]
+Job = tuple[Work, "asyncio.Future[Any]"]
+Outcome = tuple["asyncio.Future[Any]", BaseException | None, Any]
+
+log = logging.getLogger(__name__)
+
+BATCH_MAX = 512
+QUEUE_MAX = 8192
+
+
+class WriteConnection(Protocol):
+    """One connection that only the writer thread uses, from its making to its closing.
+
+    Every method but ``close`` raises ``Unavailable`` where the database is away, with words that say what to do.
+    """
+
+    @property
+    def tx(self) -> Tx:
+        """What jobs write through."""
+        ...
+
+    def begin(self) -> None:
+        """Open the transaction of a batch."""
+        ...
+
+    def start_job(self) -> None:
+        """From here on, the changes are another job's."""
+        ...
+
+    def undo_job(self) -> None:
+        """Undo what was written since ``start_job``, and nothing else."""
+        ...
+
+    def commit(self) -> None:
+        """Make the batch durable: returns after the fsync."""
+        ...
+
+    def rollback(self) -> None:
+        """Undo the whole batch; makes the connection good for the next one, and never raises."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the database."""
+        ...
+
+
+class Writer:
+    """Hands jobs from one event loop to one thread, and their outcomes back."""
+
+    def __init__(
+        self,
+        connect: Callable[[], WriteConnection],
+        batch_max: int = BATCH_MAX,
+        queue_max: int = QUEUE_MAX,
+    ) -> None:
+        """Call inside the running event loop. ``connect`` is called in the writer thread."""
+        self.commits = 0
+        self._loop = asyncio.get_running_loop()
+        self._connect = connect
+        self._batch_max = batch_max
+        self._queue_max = queue_max
+        self._pending = 0  # accepted and not answered; touched by the loop only
+        self._waiting: list[Job] = []  # accepted in this turn of the loop
+        self._inbox: SimpleQueue[list[Job] | None] = SimpleQueue()
+        self._closed: asyncio.Future[None] | None = None
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._main, name="store-writer", daemon=True)
+
+    async def open(self) -> None:
+        """Start the thread; raises what ``connect`` raised."""
+        self._thread.start()
+        await self._opened
+
+    def submit(self, fn: Callable[[Tx], T]) -> "asyncio.Future[T]":
+        """Run ``fn`` in the next batch. A caller that stops waiting stops only what has not begun.
+
+        The future raises ``Unavailable`` when too much waits, when closing, and when the commit failed.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        if self._closed is not None:
+            future.set_exception(Unavailable("shutting down: the store takes no more writes"))
+        elif self._pending >= self._queue_max:
+            future.set_exception(
+                Unavailable(f"overloaded: {self._pending} writes wait for the disk; try again")
+            )
+        else:
+            self._pending += 1
+            if not self._waiting:
+                # Once per turn of the loop: the thread is woken once for all that came in this turn.
+                self._loop.call_soon(self._hand_over)
+            self._waiting.append((fn, future))
+        return future
+
+    async def close(self) -> None:
+        """Finish what was accepted, then end the thread."""
+        if self._closed is None:
+            self._closed = self._loop.create_future()
+            self._hand_over()
+            self._inbox.put(None)
+        await asyncio.shield(self._closed)
+
+    def _hand_over(self) -> None:
+        if self._waiting:
+            jobs, self._waiting = self._waiting, []
+            self._inbox.put(jobs)
+
+    def _complete(self, jobs: int, outcomes: list[Outcome]) -> None:
+        self._pending -= jobs
+        for future, error, value in outcomes:
+            if future.done():  # nobody waits for it any more
+                continue
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+
+    # ------------------------------------------------------------ in the writer thread
+
+    def _main(self) -> None:
+        try:
+            connection = self._connect()
+        except BaseException as error:
+            self._tell(self._opened.set_exception, error)
+            return
+        self._tell(self._opened.set_result, None)
+        try:
+            self._serve(connection)
+        finally:
+            connection.close()
+            self._tell(self._set_closed)
+
+    def _serve(self, connection: WriteConnection) -> None:
+        backlog: deque[Job] = deque()
+        ending = False
+        while backlog or not ending:
+            if not backlog:
+                ending = self._take(backlog, self._inbox.get())
+            while not ending and len(backlog) < self._batch_max:
+                try:
+                    ending = self._take(backlog, self._inbox.get_nowait())
+                except Empty:
+                    break
+            jobs = [backlog.popleft() for _ in range(min(len(backlog), self._batch_max))]
+            if jobs:
+                outcomes = _run_batch(connection, jobs)
+                self.commits += 1
+                self._tell(self._complete, len(jobs), outcomes)
+
+    @staticmethod
+    def _take(backlog: deque[Job], jobs: list[Job] | None) -> bool:
+        if jobs is None:
+            return True
+        backlog.extend(jobs)
+        return False
+
+    def _set_closed(self) -> None:
+        if self._closed is None:
+            self._closed = self._loop.create_future()
+        self._closed.set_result(None)
+
+    def _tell(self, callback: Callable[..., object], *args: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:
+            # The loop was closed before the store: what was committed is safe, and nobody is left to tell.
+            log.warning("the event loop closed before the store did")
+
+
+def _run_batch(connection: WriteConnection, jobs: list[Job]) -> list[Outcome]:
+    """Run all in one transaction. Even a job's own error is told only after the commit: it may rest on
+    what another job of the batch wrote."""
+    try:
+        outcomes = _run_jobs(connection, jobs)
+        connection.commit()
+    except Unavailable as failure:
+        connection.rollback()
+        log.error("a batch of %d writes was undone: %s", len(jobs), failure.message)
+        return [(f, Unavailable(failure.message, failure.retry_after_s), None) for _, f in jobs]
+    except Exception:
+        connection.rollback()
+        log.exception("a batch of %d writes was undone", len(jobs))
+        message = "the store failed in a way it does not know; its log has the details"
+        return [(future, Unavailable(message), None) for _, future in jobs]
+    return outcomes
+
+
+def _run_jobs(connection: WriteConnection, jobs: list[Job]) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    tx = connection.tx
+    connection.begin()
+    for fn, future in jobs:
+        if future.cancelled():
+            continue
+        connection.start_job()
+        try:
+            value = fn(tx)
+        except BaseException as error:
+            connection.undo_job()
+            if isinstance(error, StopIteration):  # a future refuses to carry one
+                error = RuntimeError(f"a write raised {error!r}")
+            outcomes.append((future, error, None))
+        else:
+            outcomes.append((future, None, value))
+    return outcomes
