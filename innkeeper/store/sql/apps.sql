@@ -35,3 +35,9 @@ UPDATE apps SET deleted_at = :deleted_at, deleted_by = :deleted_by WHERE app_id 
 -- name: regions_unfinished
 -- Where an app still has something in the runtime.
 SELECT DISTINCT region FROM processes WHERE app_id = :app_id AND removed = 0 ORDER BY region LIMIT 1000
+
+-- name: end_unplaced_rooms
+-- The rooms of a deleted app that no process holds.
+UPDATE rooms SET status = 'destroyed', destroyed_at = :destroyed_at, end_reason = :end_reason,
+                 room_config = NULL
+WHERE app_id = :app_id AND status IN ('scheduling', 'suspended')
