@@ -76,8 +76,9 @@ def _stopping(
     if process.attempted_at is None:
         # Never handed to the runtime: there is nothing to signal.
         return MarkTerminated(process.process_id, None)
-    if process.booted_at is None and seen is None:
-        # Handed over, but nothing came of it yet. If it still comes, it is an orphan and removed as one.
+    if process.booted_at is None and (seen is None or seen.phase == "created"):
+        # Handed over, but nothing runs yet: no signal can end it. If it still comes, it is an orphan and
+        # removed as one.
         patient = process.attempted_at + timedelta(seconds=limits.start_retry_s)
         over = observation is not None and observation.taken_at >= patient
         return MarkTerminated(process.process_id, None) if over else KillProcess(process.process_id)
@@ -119,7 +120,8 @@ def _unbound(
 ) -> Action | None:
     if seen is not None and seen.bound_at is not None:
         return MarkStarted(process.process_id, max(seen.bound_at, booted_at))
-    if now - booted_at >= timedelta(seconds=limits.bind_timeout_s):
+    # Unseen is not unbound: while the engine is away, players may be on it.
+    if seen is not None and now - booted_at >= timedelta(seconds=limits.bind_timeout_s):
         reason = bind_failed(facts.default_port, limits.bind_timeout_s)
         return MarkStopping(process.process_id, reason, limits.idle_stop_grace_s)
     return None

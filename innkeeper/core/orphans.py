@@ -9,6 +9,7 @@ SandboxState = Literal[
     "making",  # recorded with its ports; being made
     "ready",  # can be joined by the next process of its deployment
     "taken",  # joined by a process; ends with it
+    "removing",  # out of reach; being removed
 ]
 
 
@@ -23,6 +24,7 @@ class Sandbox:
     private_ip: str | None
     process_id: str | None
     created_at: datetime
+    ready_at: datetime | None
 
 
 def orphans(seen_process_ids: Collection[str], recorded_live: Collection[str]) -> list[str]:
@@ -43,12 +45,14 @@ def plan_sandboxes(
     latest_deployments: Collection[str],
     sandboxes: Collection[Sandbox],
     seen_sandbox_ids: Collection[str],
+    seen_at: datetime,
     ahead: int,
     total_max: int,
 ) -> SandboxPlan:
     """Keep ``ahead`` sandboxes for each latest deployment, ``total_max`` in all; drop what nobody wants.
 
-    ``latest_deployments`` is most recently used first. A ready sandbox that the runtime no longer shows is dropped.
+    ``latest_deployments`` is most recently used first. A ready sandbox that the
+    listing of ``seen_at`` should show and does not is dropped: its network is gone.
     """
     wanted: dict[str, int] = {}
     left = total_max
@@ -60,7 +64,14 @@ def plan_sandboxes(
     for sandbox in sorted(sandboxes, key=lambda s: (s.created_at, s.sandbox_id)):
         if sandbox.state == "taken":
             continue
-        lost = sandbox.state == "ready" and sandbox.sandbox_id not in shown
+        if sandbox.state == "removing":
+            remove.append(sandbox.sandbox_id)
+            continue
+        lost = (
+            sandbox.ready_at is not None
+            and sandbox.ready_at < seen_at
+            and sandbox.sandbox_id not in shown
+        )
         if lost or kept.get(sandbox.deployment_id, 0) >= wanted.get(sandbox.deployment_id, 0):
             remove.append(sandbox.sandbox_id)
         else:

@@ -184,10 +184,11 @@ CREATE INDEX host_ports_owner ON host_ports (owner) WHERE owner IS NOT NULL;
 CREATE TABLE sandboxes (                    -- network sandboxes made ahead
     sandbox_id TEXT PRIMARY KEY,
     deployment_id TEXT NOT NULL REFERENCES deployments,
-    state TEXT NOT NULL CHECK (state IN ('making', 'ready', 'taken')),
+    state TEXT NOT NULL CHECK (state IN ('making', 'ready', 'taken', 'removing')),
     host_ports TEXT NOT NULL,               -- JSON array, in the order of the deployment's ports
     private_ip TEXT,
     process_id TEXT,
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    ready_at BIGINT
 );
 CREATE INDEX sandboxes_ready ON sandboxes (deployment_id, created_at) WHERE state = 'ready';

@@ -1,0 +1,119 @@
+"""What the runtime shows: the latest listing, and the moments at which ports were first seen bound."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from innkeeper.core.errors import RuntimeAway
+from innkeeper.core.processes import Process
+from innkeeper.core.snapshot import Observation, ProcessSeen
+from innkeeper.interfaces import Clock, Listing, PortSpec, Runtime
+
+# Young processes are looked at often: a bind is seen within 5 ms in the first two seconds, then less closely.
+_CADENCE_S = ((2.0, 0.005), (10.0, 0.02), (float("inf"), 0.1))
+
+
+@dataclass(slots=True)
+class _Waiting:
+    key: tuple[str, str]
+    ports: tuple[PortSpec, ...]
+    since: float
+
+
+class Watch:
+    """Facts about the runtime. Nothing here must survive a restart: the next listing tells it again."""
+
+    def __init__(
+        self, runtime: Runtime, clock: Clock, monotonic: Callable[[], float], wake: Callable[[tuple[str, str]], None]
+    ) -> None:
+        self._runtime = runtime
+        self._clock = clock
+        self._monotonic = monotonic
+        self._wake = wake
+        self._listing: Listing | None = None
+        self._taken_at: datetime | None = None
+        self._waiting: dict[str, _Waiting] = {}
+        self._bound_at: dict[str, datetime] = {}
+        self._something_waits = asyncio.Event()
+
+    async def refresh(self) -> Listing:
+        """Ask the runtime for everything it carries. Raises :class:`RuntimeAway`; then nothing is known."""
+        taken_at = self._clock()
+        try:
+            listing = await self._runtime.observe()
+        except RuntimeAway:
+            self.forget()
+            raise
+        self._listing, self._taken_at = listing, taken_at
+        return listing
+
+    def forget(self) -> None:
+        """The runtime is away: what it showed last proves nothing."""
+        self._listing = None
+
+    def sandboxes(self) -> tuple[set[str], datetime] | None:
+        """The sandboxes that the latest listing shows, and when it began; ``None`` while there is none."""
+        if self._listing is None or self._taken_at is None:
+            return None
+        return set(self._listing.sandboxes), self._taken_at
+
+    def observation(
+        self, processes: tuple[Process, ...], ports: dict[str, tuple[PortSpec, ...]]
+    ) -> Observation | None:
+        """The latest listing, seen from these processes; ``None`` while there is none.
+
+        ``ports`` are by process id. Connections are asked for only where they decide something: no rooms.
+        """
+        if self._listing is None or self._taken_at is None:
+            return None
+        seen = {}
+        for process in processes:
+            shown = self._listing.processes.get(process.process_id)
+            bound_at = self._bound_at.get(process.process_id)
+            if bound_at is not None and (shown is None or shown.phase != "exited"):
+                # Newer than the listing: it starts without waiting for another one.
+                seen[process.process_id] = ProcessSeen(
+                    process.process_id, "running", process.booted_at, bound_at
+                )
+            elif shown is not None:
+                seen[process.process_id] = self._complete(process, shown, ports[process.process_id])
+        return Observation(self._taken_at, seen)
+
+    def _complete(self, process: Process, shown: ProcessSeen, ports: tuple[PortSpec, ...]) -> ProcessSeen:
+        decides = process.started_at is not None and process.stopping_at is None
+        if shown.phase != "running" or not decides or process.rooms_allocated:
+            return shown
+        return replace(shown, connections=self._runtime.connections(process.process_id, ports))
+
+    def expect_bind(self, key: tuple[str, str], process_id: str, ports: tuple[PortSpec, ...]) -> None:
+        """Look at the socket tables until these ports are bound."""
+        if process_id not in self._waiting and process_id not in self._bound_at:
+            self._waiting[process_id] = _Waiting(key, ports, self._monotonic())
+            self._something_waits.set()
+
+    def settle(self, process_id: str) -> None:
+        """Its bind is recorded, or it ended: no need to look any longer."""
+        self._waiting.pop(process_id, None)
+        self._bound_at.pop(process_id, None)
+
+    async def run(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Poll the socket tables while anything waits to be bound; ends only when cancelled."""
+        while True:
+            if not self._waiting:
+                self._something_waits.clear()
+                await self._something_waits.wait()
+            self._look()
+            if self._waiting:
+                await sleep(self._pause_s())
+
+    def _look(self) -> None:
+        for process_id, waiting in list(self._waiting.items()):
+            if self._runtime.bound(process_id, waiting.ports):
+                self._bound_at[process_id] = self._clock()
+                del self._waiting[process_id]
+                self._wake(waiting.key)
+
+    def _pause_s(self) -> float:
+        youngest = self._monotonic() - max(waiting.since for waiting in self._waiting.values())
+        return next(pause for age, pause in _CADENCE_S if youngest < age)

@@ -1,0 +1,184 @@
+-- name: take_slot
+-- Give a room a slot on an open process: running before starting, fullest first, oldest first (core.placement).
+UPDATE processes SET rooms_allocated = rooms_allocated + 1, idle_since = NULL
+WHERE process_id = (
+    SELECT process_id FROM processes
+    WHERE deployment_id = :deployment_id AND region = :region
+      AND accepting = 1 AND rooms_allocated < rooms_per_process
+    ORDER BY (started_at IS NULL), rooms_allocated DESC, created_at LIMIT 1)
+RETURNING process_id, started_at, exposed_ports
+
+-- name: free_slot
+-- Give a slot back; the idle clock starts anew.
+UPDATE processes SET rooms_allocated = rooms_allocated - 1, idle_since = NULL
+WHERE process_id = :process_id AND rooms_allocated > 0
+
+-- name: insert
+-- A new process: recorded, readable, not yet handed to the runtime.
+INSERT INTO processes (process_id, app_id, org_id, deployment_id, region, rooms_per_process, rooms_allocated,
+                       cpu_millis, memory_mb, created_at, exposed_ports, sandbox_id, initial_room_id)
+VALUES (:process_id, :app_id, :org_id, :deployment_id, :region, :rooms_per_process, :rooms_allocated,
+        :cpu_millis, :memory_mb, :created_at, :exposed_ports, :sandbox_id, :initial_room_id)
+
+-- name: by_id
+-- One process of an app.
+SELECT process_id, app_id, org_id, deployment_id, region, rooms_per_process, rooms_allocated, cpu_millis,
+       memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
+       kill_sent_at, terminated_at, draining, failed, stop_reason, stop_grace_s, summary_exit_reason,
+       exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+FROM processes WHERE process_id = :process_id AND app_id = :app_id
+
+-- name: any_by_id
+-- One process, whoever's it is: for the reconciler.
+SELECT process_id, app_id, org_id, deployment_id, region, rooms_per_process, rooms_allocated, cpu_millis,
+       memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
+       kill_sent_at, terminated_at, draining, failed, stop_reason, stop_grace_s, summary_exit_reason,
+       exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+FROM processes WHERE process_id = :process_id
+
+-- name: unfinished
+-- Every process of an app in a region that a pass still has to look at.
+SELECT process_id, app_id, org_id, deployment_id, region, rooms_per_process, rooms_allocated, cpu_millis,
+       memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
+       kill_sent_at, terminated_at, draining, failed, stop_reason, stop_grace_s, summary_exit_reason,
+       exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+FROM processes WHERE app_id = :app_id AND region = :region AND removed = 0
+ORDER BY created_at, process_id
+
+-- name: unfinished_keys
+-- The app and region pairs that have work left or processes alive.
+SELECT DISTINCT app_id, region FROM processes WHERE removed = 0
+
+-- name: unfinished_regions_of_app
+-- The regions in which an app still has processes.
+SELECT DISTINCT region FROM processes WHERE app_id = :app_id AND removed = 0
+
+-- name: unfinished_ids
+-- The ids of all processes whose remains the runtime may still hold.
+SELECT process_id FROM processes WHERE removed = 0
+
+-- name: live_ids
+-- The ids of all processes that are not terminated.
+SELECT process_id FROM processes WHERE removed = 0 AND terminated_at IS NULL
+
+-- name: latest
+-- The newest ten that match; statuses and regions are ",a,b," or NULL for all.
+SELECT process_id, app_id, org_id, deployment_id, region, rooms_per_process, rooms_allocated, cpu_millis,
+       memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
+       kill_sent_at, terminated_at, draining, failed, stop_reason, stop_grace_s, summary_exit_reason,
+       exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+FROM processes WHERE app_id = :app_id
+  AND (:before IS NULL OR created_at < :before)
+  AND (:regions IS NULL OR :regions LIKE '%,' || region || ',%')
+  AND (:statuses IS NULL OR :statuses LIKE '%,' ||
+       CASE WHEN terminated_at IS NOT NULL THEN CASE WHEN failed = 1 THEN 'failed' ELSE 'stopped' END
+       WHEN stopping_at IS NOT NULL THEN 'stopping'
+       WHEN started_at IS NOT NULL THEN CASE WHEN draining = 1 THEN 'draining' ELSE 'running' END
+       ELSE 'starting' END || ',%')
+ORDER BY created_at DESC, process_id LIMIT 10
+
+-- name: count
+-- How many match; without statuses, those not terminated.
+SELECT COUNT(*) AS count FROM processes WHERE app_id = :app_id
+  AND (:before IS NULL OR created_at < :before)
+  AND (:regions IS NULL OR :regions LIKE '%,' || region || ',%')
+  AND CASE WHEN :statuses IS NULL THEN terminated_at IS NULL ELSE :statuses LIKE '%,' ||
+       CASE WHEN terminated_at IS NOT NULL THEN CASE WHEN failed = 1 THEN 'failed' ELSE 'stopped' END
+       WHEN stopping_at IS NOT NULL THEN 'stopping'
+       WHEN started_at IS NOT NULL THEN CASE WHEN draining = 1 THEN 'draining' ELSE 'running' END
+       ELSE 'starting' END || ',%' END
+
+-- name: vcpus_of_org
+-- Thousandths of a core requested by the org's processes that are not terminated.
+SELECT COALESCE(SUM(cpu_millis), 0) AS cpu_millis FROM processes
+WHERE org_id = :org_id AND removed = 0 AND terminated_at IS NULL
+
+-- name: mark_attempted
+-- Record the intent to start before the runtime hears of it.
+UPDATE processes SET scheduled_at = COALESCE(scheduled_at, :now), attempted_at = :now
+WHERE process_id = :process_id AND booted_at IS NULL AND terminated_at IS NULL AND stopping_at IS NULL
+
+-- name: mark_booted
+-- The runtime shows it started.
+UPDATE processes SET booted_at = CASE WHEN :at > scheduled_at THEN :at ELSE scheduled_at END
+WHERE process_id = :process_id AND booted_at IS NULL AND terminated_at IS NULL
+
+-- name: mark_started
+-- Its ports are bound.
+UPDATE processes SET started_at = CASE WHEN :at > booted_at THEN :at ELSE booted_at END, idle_since = NULL
+WHERE process_id = :process_id AND started_at IS NULL AND booted_at IS NOT NULL
+  AND stopping_at IS NULL AND terminated_at IS NULL
+
+-- name: mark_stopping
+-- It shall stop: no more rooms.
+UPDATE processes SET stopping_at = :now, stop_reason = :reason, stop_grace_s = :grace_s, accepting = 0,
+                     rooms_allocated = 0
+WHERE process_id = :process_id AND stopping_at IS NULL AND terminated_at IS NULL
+
+-- name: mark_idle
+-- Since when it has had neither rooms nor connections.
+UPDATE processes SET idle_since = :since WHERE process_id = :process_id AND terminated_at IS NULL
+
+-- name: mark_term_sent
+-- The runtime took the SIGTERM.
+UPDATE processes SET term_sent_at = COALESCE(term_sent_at, :now) WHERE process_id = :process_id
+
+-- name: mark_kill_sent
+-- The runtime took the SIGKILL.
+UPDATE processes SET kill_sent_at = COALESCE(kill_sent_at, :now) WHERE process_id = :process_id
+
+-- name: mark_terminated
+-- The end, set once.
+UPDATE processes SET terminated_at = :at, stopping_at = COALESCE(stopping_at, :at), failed = :failed,
+                     summary_exit_reason = :reason, accepting = 0, rooms_allocated = 0
+WHERE process_id = :process_id AND terminated_at IS NULL
+
+-- name: mark_removed
+-- The runtime holds nothing of it any more.
+UPDATE processes SET removed = 1 WHERE process_id = :process_id AND removed = 0 AND terminated_at IS NOT NULL
+
+-- name: replace_ports
+-- Give a process that has not booted other host ports: something else on the host held one.
+UPDATE processes SET exposed_ports = :exposed_ports, sandbox_id = NULL, attempted_at = NULL
+WHERE process_id = :process_id AND booted_at IS NULL AND terminated_at IS NULL
+
+-- name: start_failed
+-- One more process of the deployment that never bound its port.
+INSERT INTO deployment_starts (deployment_id, start_failures, last_start_failure_at, last_used_at)
+VALUES (:deployment_id, 1, :now, :now)
+ON CONFLICT (deployment_id) DO UPDATE SET start_failures = deployment_starts.start_failures + 1,
+    last_start_failure_at = :now
+
+-- name: start_succeeded
+-- A process of the deployment bound its port: the back-off is over.
+INSERT INTO deployment_starts (deployment_id, start_failures, last_start_failure_at, last_used_at)
+VALUES (:deployment_id, 0, NULL, :now)
+ON CONFLICT (deployment_id) DO UPDATE SET start_failures = 0, last_start_failure_at = NULL, last_used_at = :now
+
+-- name: facts
+-- What decide needs to know of the deployments of an app.
+SELECT d.deployment_id, d.ports, d.idle_timeout_enabled, COALESCE(s.start_failures, 0) AS start_failures,
+       s.last_start_failure_at
+FROM deployments d LEFT JOIN deployment_starts s ON s.deployment_id = d.deployment_id
+WHERE d.deployment_id IN (SELECT deployment_id FROM processes
+                          WHERE app_id = :app_id AND region = :region AND removed = 0)
+
+-- name: spec
+-- Everything the runtime must be told to start a process.
+SELECT p.process_id, p.app_id, p.deployment_id, p.region, p.cpu_millis, p.memory_mb, p.rooms_per_process,
+       p.exposed_ports, p.sandbox_id, p.initial_room_id, d.ports, d.env, b.build_tag, b.image_ref, b.build_id,
+       b.deleted_at AS build_deleted_at, a.app_secret, r.room_config AS initial_room_config
+FROM processes p
+JOIN deployments d ON d.deployment_id = p.deployment_id
+JOIN builds b ON b.build_key = d.build_key
+JOIN apps a ON a.app_id = p.app_id
+LEFT JOIN rooms r ON r.room_id = p.initial_room_id
+WHERE p.process_id = :process_id
+
+-- name: image
+-- Whether a build can still be started.
+SELECT deleted_at, expired_at FROM builds WHERE build_key = :build_key
+
+-- name: key_of
+-- Which pass looks at a process.
+SELECT app_id, region FROM processes WHERE process_id = :process_id

@@ -1,0 +1,164 @@
+"""What a pass reads and records: the store's side of the reconciler. Each function is one transaction."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import msgspec
+
+from innkeeper.core.catalog import ContainerPort
+from innkeeper.core.moments import maybe_from_ms, to_ms
+from innkeeper.core.processes import Exit, Process, ended_as_failed, exit_reason
+from innkeeper.core.rooms import PROCESS_ENDED
+from innkeeper.core.snapshot import DeploymentFacts
+from innkeeper.interfaces import Context, Row, Tx
+from innkeeper.usecases import capacity, processes
+
+PORT_QUARANTINE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The store's half of a snapshot; ``ports`` are each deployment's container ports, the default one first."""
+
+    app_deleted: bool
+    processes: tuple[Process, ...]
+    deployments: dict[str, DeploymentFacts]
+    ports: dict[str, tuple[ContainerPort, ...]]
+
+
+def load(tx: Tx, key: tuple[str, str]) -> Loaded:
+    """Everything of one app in one region that a pass has to look at."""
+    app_id, region = key
+    facts, ports = {}, {}
+    for row in tx.all("processes.facts", app_id=app_id, region=region):
+        inside = msgspec.json.decode(row["ports"], type=tuple[ContainerPort, ...])
+        ports[row["deployment_id"]] = inside
+        facts[row["deployment_id"]] = DeploymentFacts(
+            deployment_id=row["deployment_id"],
+            default_port=inside[0].port,
+            idle_timeout_enabled=bool(row["idle_timeout_enabled"]),
+            start_failures=row["start_failures"],
+            last_start_failure_at=maybe_from_ms(row["last_start_failure_at"]),
+        )
+    rows = tx.all("processes.unfinished", app_id=app_id, region=region)
+    app = tx.one("lifecycle.app_deleted", app_id=app_id)
+    deleted = app is None or app["deleted_at"] is not None
+    return Loaded(deleted, tuple(processes.process_from(row) for row in rows), facts, ports)
+
+
+def unfinished_keys(tx: Tx) -> list[tuple[str, str]]:
+    """Every (app id, region) that a pass has to look at."""
+    return [(row["app_id"], row["region"]) for row in tx.all("processes.unfinished_keys")]
+
+
+def unfinished_ids(tx: Tx) -> set[str]:
+    """Every process whose remains the runtime may hold: whatever else it carries is an orphan."""
+    return {row["process_id"] for row in tx.all("processes.unfinished_ids")}
+
+
+def key_of(tx: Tx, process_id: str) -> tuple[str, str] | None:
+    """Which pass looks at a process."""
+    row = tx.one("processes.key_of", process_id=process_id)
+    return None if row is None else (row["app_id"], row["region"])
+
+
+def record_attempt(tx: Tx, process_id: str, now: datetime) -> Row | None:
+    """Record the intent to start; returns the process's specification, or ``None`` where it shall not start now."""
+    if not tx.run("processes.mark_attempted", process_id=process_id, now=to_ms(now)):
+        return None
+    return tx.one("processes.spec", process_id=process_id)
+
+
+def record_booted(tx: Tx, process_id: str, at: datetime) -> None:
+    """The runtime shows it started."""
+    tx.run("processes.mark_booted", process_id=process_id, at=to_ms(at))
+
+
+def record_started(tx: Tx, process_id: str, deployment_id: str, at: datetime) -> bool:
+    """Its ports are bound; the deployment's crash back-off is over. False where it is so already, or ended."""
+    if not tx.run("processes.mark_started", process_id=process_id, at=to_ms(at)):
+        return False
+    tx.run("processes.start_succeeded", deployment_id=deployment_id, now=to_ms(at))
+    return True
+
+
+def record_idle(tx: Tx, process_id: str, since: datetime | None) -> None:
+    """Since when it has had neither rooms nor connections."""
+    tx.run("processes.mark_idle", process_id=process_id, since=None if since is None else to_ms(since))
+
+
+def record_signal(tx: Tx, process_id: str, kill: bool, now: datetime) -> None:
+    """The runtime took the signal."""
+    query = "processes.mark_kill_sent" if kill else "processes.mark_term_sent"
+    tx.run(query, process_id=process_id, now=to_ms(now))
+
+
+def record_stopping(tx: Tx, process_id: str, reason: str, grace_s: float, context: Context) -> None:
+    """It shall stop, and why."""
+    process = _find(tx, process_id)
+    if process is not None:
+        processes.mark_stopping(tx, process, reason, grace_s, context)
+
+
+def record_terminated(
+    tx: Tx, process_id: str, exit_: Exit | None, context: Context, start_failure: str | None = None
+) -> None:
+    """The end: status, reason, rooms, capacity, crash back-off. Set once; ports go to rest with the remains.
+
+    ``start_failure`` is the reason where the runtime could not start it at all.
+    """
+    process = _find(tx, process_id)
+    if process is None or process.terminated_at is not None:
+        return
+    at = context.now if exit_ is None else exit_.at
+    # A process that ended on its own while we were away did so after it began, whatever the clocks say.
+    begun = [process.created_at, process.booted_at, process.started_at, process.stopping_at]
+    at = max(moment for moment in (at, *begun) if moment is not None)
+    reason = start_failure or exit_reason(process, exit_)
+    failed = ended_as_failed(process, exit_)
+    processes.end_rooms(tx, process_id, f"{PROCESS_ENDED}: {reason}", to_ms(at))
+    tx.run(
+        "processes.mark_terminated", process_id=process_id, at=to_ms(at), failed=int(failed), reason=reason
+    )
+    capacity.give_back_capacity(tx, process.cpu_millis, process.memory_mb)
+    if process.started_at is None and failed:
+        tx.run("processes.start_failed", deployment_id=process.deployment_id, now=to_ms(context.now))
+    context.wake.append((process.app_id, process.region))
+
+
+def record_removed(tx: Tx, process_id: str, context: Context) -> None:
+    """The runtime holds nothing of it any more: its ports rest, its sandbox is forgotten."""
+    if tx.run("processes.mark_removed", process_id=process_id):
+        capacity.release_seat(tx, process_id, context)
+
+
+def replace_ports(tx: Tx, process_id: str, taken_port: int, context: Context) -> None:
+    """Give a process that has not booted other ports, and leave the taken one alone for ten minutes.
+
+    Raises :class:`Exhausted` where no port is left.
+    """
+    process = _find(tx, process_id)
+    if process is None or process.booted_at is not None or process.terminated_at is not None:
+        return
+    capacity.release_seat(tx, process_id, context)
+    quarantine_port(tx, taken_port, context)
+    ports = capacity.take_ports(tx, process_id, len(process.exposed_ports), context)
+    exposed = [replace(p, port=n) for p, n in zip(process.exposed_ports, ports, strict=True)]
+    text = msgspec.json.encode(exposed).decode()
+    tx.run("processes.replace_ports", process_id=process_id, exposed_ports=text)
+    context.wake.append((process.app_id, process.region))
+
+
+def quarantine_port(tx: Tx, port: int, context: Context) -> None:
+    """Nobody gets this port for ten minutes: something outside Innkeeper holds it."""
+    tx.run("lifecycle.quarantine_port", port=port, free_at=to_ms(context.now + PORT_QUARANTINE))
+
+
+def sweep(tx: Tx, now: datetime) -> int:
+    """Drop what may be forgotten; a bounded share each time. Returns how much was dropped."""
+    return tx.run("rooms.forget_history", before=to_ms(now - timedelta(hours=72)))
+
+
+def _find(tx: Tx, process_id: str) -> Process | None:
+    row = tx.one("processes.any_by_id", process_id=process_id)
+    return None if row is None else processes.process_from(row)
