@@ -1,0 +1,135 @@
+"""ProcessesV3: shapes first, rows last (behaviour.md 4)."""
+
+from msgspec import UNSET
+
+from innkeeper.api import wire_generated as wire
+from innkeeper.api.operation import Operation
+from innkeeper.api.request import Request
+from innkeeper.core.processes import ExposedPort, Process
+from innkeeper.usecases import processes
+from innkeeper.usecases.processes import ProcessFilter
+
+# Numbers below this are seconds: in milliseconds it would be March 1973 (behaviour.md 4.1).
+_SECONDS_BELOW = 1e11
+
+
+def exposed_port(port: ExposedPort) -> wire.ExposedPort:
+    """An address as the wire shows it."""
+    return wire.ExposedPort(
+        transportType=port.transport_type, port=port.port, host=port.host, name=port.name
+    )
+
+
+def read_process_id(request: Request) -> tuple[str, str]:
+    """(app id, process id)."""
+    return request.path["appId"], request.path["processId"]
+
+
+def read_new_process(request: Request) -> tuple[str, str]:
+    """(app id, region)."""
+    return request.path["appId"], request.path["region"]
+
+
+def read_filter(request: Request) -> ProcessFilter:
+    """The filters of a list or count; ``before`` in milliseconds, or in seconds where it is small."""
+    before = request.query.get("before")
+    if before is not None:
+        before = int(before if before >= _SECONDS_BELOW else before * 1000)
+    statuses, regions = request.query.get("status"), request.query.get("region")
+    return ProcessFilter(
+        app_id=request.path["appId"],
+        statuses=tuple(statuses) if statuses else None,
+        regions=tuple(regions) if regions else None,
+        before=before,
+    )
+
+
+def write_process(process: Process) -> wire.ProcessV3:
+    """A process; its address is shown once it has a place, and stays after the end (behaviour.md 4.3)."""
+    placed = process.scheduled_at is not None
+    default = process.exposed_port if placed else None
+    return wire.ProcessV3(
+        status=process.status,
+        roomsAllocated=process.rooms_allocated,
+        summaryExitReason=process.summary_exit_reason or UNSET,
+        terminatedAt=process.terminated_at,
+        stoppingAt=process.stopping_at,
+        startedAt=process.started_at,
+        bootedAt=process.booted_at,
+        scheduledAt=process.scheduled_at,
+        createdAt=process.created_at,
+        roomsPerProcess=process.rooms_per_process,
+        additionalExposedPorts=[exposed_port(p) for p in process.exposed_ports[1:]]
+        if placed
+        else [],
+        exposedPort=None
+        if default is None
+        else wire.ProcessV3ExposedPort(
+            transportType=default.transport_type,
+            port=default.port,
+            host=default.host,
+            name=default.name,
+        ),
+        region=process.region,
+        processId=process.process_id,
+        deploymentId=process.deployment_id,
+        appId=process.app_id,
+        hosting="shared",
+    )
+
+
+def write_processes(found: list[Process]) -> list[wire.ProcessV3]:
+    """The list as it was found."""
+    return [write_process(process) for process in found]
+
+
+def write_count(count: int) -> wire.GetProcessesCountExperimentalResponseBody:
+    """How many there are."""
+    return wire.GetProcessesCountExperimentalResponseBody(count=count)
+
+
+def write_nothing(_: object) -> None:
+    """An empty body."""
+    return
+
+
+OPERATIONS = (
+    Operation(
+        "GetProcessesCountExperimental",
+        read=read_filter,
+        run=processes.count_processes,
+        write=write_count,
+        kind="read",
+        scope="processes:read",
+    ),
+    Operation(
+        "GetLatestProcesses",
+        read=read_filter,
+        run=processes.latest_processes,
+        write=write_processes,
+        kind="read",
+        scope="processes:read",
+    ),
+    Operation(
+        "CreateProcess",
+        read=read_new_process,
+        run=processes.create_process,
+        write=write_process,
+        scope="processes:read-write",
+    ),
+    Operation(
+        "GetProcess",
+        read=read_process_id,
+        run=processes.get_process,
+        write=write_process,
+        kind="read",
+        scope="processes:read",
+    ),
+    Operation(
+        "StopProcess",
+        read=read_process_id,
+        run=processes.stop_process,
+        write=write_nothing,
+        scope="processes:read-write",
+    ),
+)
