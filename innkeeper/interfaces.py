@@ -20,7 +20,9 @@ Row = Mapping[str, Any]
 
 
 class Tx(Protocol):
-    """One transaction. Queries are named: ``"rooms.by_id"`` is the query ``by_id`` of ``store/sql/rooms.sql``."""
+    """One transaction. Queries are named: ``"rooms.by_id"`` is the query ``by_id`` of
+    ``store/sql/rooms.sql``.
+    """
 
     def one(self, query: str, **params: Any) -> Row | None:
         """The first row, or ``None``."""
@@ -39,7 +41,9 @@ class Store(Protocol):
     """The truth. A write is durable when its awaitable is done; many callers share one commit."""
 
     def write(self, fn: Callable[[Tx], T]) -> Awaitable[T]:
-        """Run ``fn`` in the writer; done after the commit. An exception undoes what ``fn`` wrote, and is raised."""
+        """Run ``fn`` in the writer; done after the commit. An exception undoes what ``fn`` wrote,
+        and is raised.
+        """
         ...
 
     def read(self, fn: Callable[[Tx], T]) -> Awaitable[T]:
@@ -108,7 +112,8 @@ class PortSpec:
 class ProcessSpec:
     """Everything a driver needs to start a process. The first port is the default one.
 
-    ``env`` is complete but for what only the driver knows: it adds ``HATHORA_SERVER_URL``, ``HATHORA_PRIVATE_IP``
+    ``env`` is complete but for what only the driver knows: it adds ``HATHORA_SERVER_URL``,
+    ``HATHORA_PRIVATE_IP``
     and, where the process shares the host's network, ``PORT``.
     """
 
@@ -137,7 +142,9 @@ class Capabilities:
     """Optional powers of a driver, as data."""
 
     name: str
-    own_network: bool  # each process has a network namespace; the external port differs from the container's
+    own_network: (
+        bool  # each process has a network namespace; the external port differs from the container's
+    )
     sandboxes: bool  # network sandboxes can be made ahead
     registry_images: bool  # images can be pulled from a registry
     enforces_limits: bool  # CPU and memory limits really hold
@@ -153,7 +160,9 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class LogSource:
-    """Where a process's output is while the runtime holds it. ``format``: "raw", "k8s-file" or "json-file"."""
+    """Where a process's output is while the runtime holds it. ``format``: "raw", "k8s-file" or
+    "json-file".
+    """
 
     path: Path
     format: str
@@ -172,7 +181,9 @@ class Runtime(Protocol):
         ...
 
     async def start(self, spec: ProcessSpec) -> datetime:
-        """Start it, or find it started; returns when it booted. Joins ``spec.sandbox_id``, making it if need be."""
+        """Start it, or find it started; returns when it booted. Joins ``spec.sandbox_id``, making
+        it if need be.
+        """
         ...
 
     async def signal(self, process_id: str, kill: bool) -> None:
@@ -188,7 +199,9 @@ class Runtime(Protocol):
         ...
 
     def bound(self, process_id: str, ports: Sequence[PortSpec]) -> bool:
-        """Whether every port is bound by this process, seen in the kernel's socket tables. Microseconds; never waits."""
+        """Whether every port is bound by this process, seen in the kernel's socket tables.
+        Microseconds; never waits.
+        """
         ...
 
     def connections(self, process_id: str, ports: Sequence[PortSpec]) -> int | None:
@@ -227,14 +240,25 @@ class BuiltImage:
 class Builder(Protocol):
     """Turns an archive, or a registry's image, into something the runtime can start."""
 
-    def build(self, build_key: str, archive: Path, log: Callable[[str], None]) -> Awaitable[BuiltImage]:
-        """Build a checked ``.tar.gz``; each ``log`` call is one line. Raises ``BuildFailed`` with a reason for people."""
+    def build(
+        self, build_key: str, archive: Path, log: Callable[[str], None]
+    ) -> Awaitable[BuiltImage]:
+        """Build a checked ``.tar.gz``; each ``log`` call is one line. Raises ``BuildFailed`` with
+        a reason for people.
+        """
         ...
 
     def pull(
-        self, build_key: str, image: str, registry_url: str | None, auth: str | None, log: Callable[[str], None]
+        self,
+        build_key: str,
+        image: str,
+        registry_url: str | None,
+        auth: str | None,
+        log: Callable[[str], None],
     ) -> Awaitable[BuiltImage]:
-        """Pull a registry's image and keep it under our own name. Raises ``BuildFailed``. ``auth`` is not kept."""
+        """Pull a registry's image and keep it under our own name. Raises ``BuildFailed``. ``auth``
+        is not kept.
+        """
         ...
 
     async def delete(self, image_ref: str) -> None:
@@ -246,7 +270,9 @@ class BuildRunner(Protocol):
     """Runs builds one at a time, beside the requests that asked for them."""
 
     async def run_upload(self, build_key: str) -> AsyncIterator[bytes]:
-        """Start the build of an uploaded archive; its log, until its status is final. A reader that leaves stops nothing."""
+        """Start the build of an uploaded archive; its log, until its status is final. A reader
+        that leaves stops nothing.
+        """
         ...
 
     async def run_registry(
@@ -263,15 +289,20 @@ class BuildRunner(Protocol):
 class Uploads(Protocol):
     """Keeps the parts of archives on disk until their build has run."""
 
-    async def put_part(self, build_key: str, part_number: int, size: int, body: AsyncIterator[bytes]) -> str:
-        """Keep one part of exactly ``size`` bytes, replacing an earlier one; returns its ETag: quoted hex MD5.
+    async def put_part(
+        self, build_key: str, part_number: int, size: int, body: AsyncIterator[bytes]
+    ) -> str:
+        """Keep one part of exactly ``size`` bytes, replacing an earlier one; returns its ETag:
+        quoted hex MD5.
 
         Raises ``Invalid`` on a wrong size and leaves no file behind.
         """
         ...
 
     async def assemble(self, build_key: str, parts: Sequence[tuple[int, str]], size: int) -> None:
-        """Make the archive from its parts (number, ETag). Raises ``Invalid`` where one is missing or differs."""
+        """Make the archive from its parts (number, ETag). Raises ``Invalid`` where one is missing
+        or differs.
+        """
         ...
 
     def archive(self, build_key: str) -> Path | None:

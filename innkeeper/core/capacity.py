@@ -35,6 +35,8 @@ def shortage(machine: Machine, promised: Promised, cpu_millis: int, memory_mb: i
         return f"memory: {memory_mb} MB asked, {max(free_memory_mb, 0)} MB free of {machine.memory_mb} MB"
     free_millis = machine.cpu_millis - promised.cpu_millis
     if cpu_millis > free_millis:
-        asked, free, total = (v / 1000 for v in (cpu_millis, max(free_millis, 0), machine.cpu_millis))
+        asked, free, total = (
+            v / 1000 for v in (cpu_millis, max(free_millis, 0), machine.cpu_millis)
+        )
         return f"CPU: {asked:g} vCPU asked, {free:g} free of {total:g} (cores times the overcommit factor)"
     return None

@@ -70,7 +70,11 @@ def _lost(process: Process, seen: ProcessSeen | None, observation: Observation |
 
 
 def _stopping(
-    process: Process, seen: ProcessSeen | None, stopping_at: datetime, snapshot: Snapshot, now: datetime
+    process: Process,
+    seen: ProcessSeen | None,
+    stopping_at: datetime,
+    snapshot: Snapshot,
+    now: datetime,
 ) -> Action | None:
     observation, limits = snapshot.observation, snapshot.limits
     if process.attempted_at is None:
@@ -91,7 +95,11 @@ def _stopping(
 
 
 def _unbooted(
-    process: Process, seen: ProcessSeen | None, facts: DeploymentFacts, limits: Limits, now: datetime
+    process: Process,
+    seen: ProcessSeen | None,
+    facts: DeploymentFacts,
+    limits: Limits,
+    now: datetime,
 ) -> Action | None:
     if seen is not None and seen.phase == "running":
         return MarkBooted(process.process_id, seen.booted_at or now)
@@ -128,7 +136,11 @@ def _unbound(
 
 
 def _idle(
-    process: Process, seen: ProcessSeen | None, facts: DeploymentFacts, limits: Limits, now: datetime
+    process: Process,
+    seen: ProcessSeen | None,
+    facts: DeploymentFacts,
+    limits: Limits,
+    now: datetime,
 ) -> Action | None:
     """Idle: no allocated room and no connection for five minutes; unmeasured connections count as present."""
     if not facts.idle_timeout_enabled:

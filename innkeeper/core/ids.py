@@ -29,7 +29,9 @@ class Ids:
         return str(UUID(int=self._bits(128), version=4))
 
     def prefixed(self, prefix: str) -> str:
-        """``app-<uuid4>``, ``secret-…``, ``org-…``, ``org-token-…``, ``bld-…``, ``dep-…``, ``fleet-…``, ``node-…``."""
+        """``app-<uuid4>``, ``secret-…``, ``org-…``, ``org-token-…``, ``bld-…``, ``dep-…``,
+        ``fleet-…``, ``node-…``.
+        """
         return f"{prefix}-{self.uuid()}"
 
     def room_id(self) -> str:

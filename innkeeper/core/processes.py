@@ -42,7 +42,9 @@ class ExposedPort:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended, as the runtime tells it. One of ``code`` and ``signal`` is set; neither: unknown."""
+    """How a process ended, as the runtime tells it. One of ``code`` and ``signal`` is set;
+    neither: unknown.
+    """
 
     code: int | None
     signal: int | None
@@ -72,7 +74,8 @@ class Exit:
 class Process:
     """One process as the store knows it. Each moment is set once, in this order.
 
-    ``failed`` is decided when the end is recorded. ``stop_reason`` is why it was told to stop; ``term_sent_at``
+    ``failed`` is decided when the end is recorded. ``stop_reason`` is why it was told to stop;
+    ``term_sent_at``
     and ``kill_sent_at`` say when the driver took the signal. ``attempted_at`` is the latest hand-over to the
     driver (the recorded intent), which a repeat renews.
     """
@@ -124,7 +127,9 @@ class Process:
 
 
 def ended_as_failed(process: Process, exit_: Exit | None) -> bool:
-    """Whether the end counts as failed: never bound, or ended badly without being asked (behaviour.md 4.1)."""
+    """Whether the end counts as failed: never bound, or ended badly without being asked
+    (behaviour.md 4.1).
+    """
     if process.started_at is None:
         # A start that somebody called off is not a failure of the game.
         return process.stop_reason not in (STOPPED_BY_REQUEST, APP_DELETED, RESTARTED_AWAY)

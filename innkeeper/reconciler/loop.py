@@ -64,7 +64,13 @@ class Reconciler:
 
     async def run(self) -> None:
         """Until cancelled. What a pass began is finished or repeated by whoever runs next."""
-        loops = [self._observing(), self._passing(), self._hearing(), self._sweeping(), self.watch.run()]
+        loops = [
+            self._observing(),
+            self._passing(),
+            self._hearing(),
+            self._sweeping(),
+            self.watch.run(),
+        ]
         if self._sandboxes is not None:
             loops.append(self._stocking(self._sandboxes))
         try:

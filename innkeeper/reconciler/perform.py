@@ -58,7 +58,9 @@ class Surroundings:
 
 
 class Performer:
-    """Carries actions out. ``starts_max`` driver starts at a time: the engine serialises beyond that anyway."""
+    """Carries actions out. ``starts_max`` driver starts at a time: the engine serialises beyond
+    that anyway.
+    """
 
     def __init__(self, around: Surroundings, watch: Watch, starts_max: int = 8) -> None:
         self._around = around
@@ -132,7 +134,9 @@ class Performer:
                 lambda tx, c: lifecycle.replace_ports(tx, process_id, taken.port, c)
             )
         except Exhausted as full:
-            await self._never_started(process_id, f"Image could not be started: {taken.message}; {full.message}")
+            await self._never_started(
+                process_id, f"Image could not be started: {taken.message}; {full.message}"
+            )
 
     async def _never_started(self, process_id: str, reason: str) -> None:
         await self._around.record(
@@ -141,7 +145,9 @@ class Performer:
 
     async def _mark_started(self, process: Process, at: datetime) -> None:
         await self._around.record(
-            lambda tx, c: lifecycle.record_started(tx, process.process_id, process.deployment_id, at)
+            lambda tx, c: lifecycle.record_started(
+                tx, process.process_id, process.deployment_id, at
+            )
         )
         self._watch.settle(process.process_id)
 

@@ -25,7 +25,11 @@ class Watch:
     """Facts about the runtime. Nothing here must survive a restart: the next listing tells it again."""
 
     def __init__(
-        self, runtime: Runtime, clock: Clock, monotonic: Callable[[], float], wake: Callable[[tuple[str, str]], None]
+        self,
+        runtime: Runtime,
+        clock: Clock,
+        monotonic: Callable[[], float],
+        wake: Callable[[tuple[str, str]], None],
     ) -> None:
         self._runtime = runtime
         self._clock = clock
@@ -80,13 +84,17 @@ class Watch:
                 seen[process.process_id] = self._complete(process, shown, ports[process.process_id])
         return Observation(self._taken_at, seen)
 
-    def _complete(self, process: Process, shown: ProcessSeen, ports: tuple[PortSpec, ...]) -> ProcessSeen:
+    def _complete(
+        self, process: Process, shown: ProcessSeen, ports: tuple[PortSpec, ...]
+    ) -> ProcessSeen:
         decides = process.started_at is not None and process.stopping_at is None
         if shown.phase != "running" or not decides or process.rooms_allocated:
             return shown
         return replace(shown, connections=self._runtime.connections(process.process_id, ports))
 
-    def expect_bind(self, key: tuple[str, str], process_id: str, ports: tuple[PortSpec, ...]) -> None:
+    def expect_bind(
+        self, key: tuple[str, str], process_id: str, ports: tuple[PortSpec, ...]
+    ) -> None:
         """Look at the socket tables until these ports are bound."""
         if process_id not in self._waiting and process_id not in self._bound_at:
             self._waiting[process_id] = _Waiting(key, ports, self._monotonic())

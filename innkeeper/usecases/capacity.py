@@ -26,7 +26,9 @@ class Seat:
 
 
 def take_capacity(tx: Tx, cpu_millis: int, memory_mb: int) -> None:
-    """Promise CPU and memory; raises :class:`Exhausted` naming what is short (clarifications: a full machine)."""
+    """Promise CPU and memory; raises :class:`Exhausted` naming what is short (clarifications: a
+    full machine).
+    """
     if tx.run("capacity.take", cpu_millis=cpu_millis, memory_mb=memory_mb):
         return
     row = tx.one("capacity.machine")
@@ -35,7 +37,8 @@ def take_capacity(tx: Tx, cpu_millis: int, memory_mb: int) -> None:
     promised = Promised(row["cpu_millis_promised"], row["memory_mb_promised"])
     short = shortage(machine, promised, cpu_millis, memory_mb)
     raise Exhausted(
-        f"The machine is full: {short}. Stop a process, or ask for less in the deployment", FULL_RETRY_S
+        f"The machine is full: {short}. Stop a process, or ask for less in the deployment",
+        FULL_RETRY_S,
     )
 
 
@@ -56,7 +59,9 @@ def take_seat(tx: Tx, process_id: str, deployment: Deployment, context: Context)
 
 
 def take_ports(tx: Tx, owner: str, count: int, context: Context) -> list[int]:
-    """``count`` host ports for a process or sandbox. Raises :class:`Exhausted` when too few are free and rested."""
+    """``count`` host ports for a process or sandbox. Raises :class:`Exhausted` when too few are
+    free and rested.
+    """
     ports: list[int] = []
     now = to_ms(context.now)
     for _ in range(count):
@@ -70,7 +75,9 @@ def take_ports(tx: Tx, owner: str, count: int, context: Context) -> list[int]:
 def _ports_short(tx: Tx, now: int) -> Exhausted:
     resting = tx.one("capacity.next_port_free")
     if resting is None or resting["free_at"] is None:
-        return Exhausted("The machine is full: every host port of the range is in use", FULL_RETRY_S)
+        return Exhausted(
+            "The machine is full: every host port of the range is in use", FULL_RETRY_S
+        )
     wait_s = max(1, -(-(resting["free_at"] - now) // 1000))
     return Exhausted(f"The machine is full: host ports are at rest for {wait_s} s more", wait_s)
 

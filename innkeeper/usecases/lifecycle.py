@@ -18,7 +18,9 @@ PORT_QUARANTINE = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The store's half of a snapshot; ``ports`` are each deployment's container ports, the default one first."""
+    """The store's half of a snapshot; ``ports`` are each deployment's container ports, the default
+    one first.
+    """
 
     app_deleted: bool
     processes: tuple[Process, ...]
@@ -63,7 +65,9 @@ def key_of(tx: Tx, process_id: str) -> tuple[str, str] | None:
 
 
 def record_attempt(tx: Tx, process_id: str, now: datetime) -> Row | None:
-    """Record the intent to start; returns the process's specification, or ``None`` where it shall not start now."""
+    """Record the intent to start; returns the process's specification, or ``None`` where it shall
+    not start now.
+    """
     if not tx.run("processes.mark_attempted", process_id=process_id, now=to_ms(now)):
         return None
     return tx.one("processes.spec", process_id=process_id)
@@ -75,7 +79,9 @@ def record_booted(tx: Tx, process_id: str, at: datetime) -> None:
 
 
 def record_started(tx: Tx, process_id: str, deployment_id: str, at: datetime) -> bool:
-    """Its ports are bound; the deployment's crash back-off is over. False where it is so already, or ended."""
+    """Its ports are bound; the deployment's crash back-off is over. False where it is so already,
+    or ended.
+    """
     if not tx.run("processes.mark_started", process_id=process_id, at=to_ms(at)):
         return False
     tx.run("processes.start_succeeded", deployment_id=deployment_id, now=to_ms(at))
@@ -84,7 +90,9 @@ def record_started(tx: Tx, process_id: str, deployment_id: str, at: datetime) ->
 
 def record_idle(tx: Tx, process_id: str, since: datetime | None) -> None:
     """Since when it has had neither rooms nor connections."""
-    tx.run("processes.mark_idle", process_id=process_id, since=None if since is None else to_ms(since))
+    tx.run(
+        "processes.mark_idle", process_id=process_id, since=None if since is None else to_ms(since)
+    )
 
 
 def record_signal(tx: Tx, process_id: str, kill: bool, now: datetime) -> None:
@@ -118,11 +126,17 @@ def record_terminated(
     failed = ended_as_failed(process, exit_)
     processes.end_rooms(tx, process_id, f"{PROCESS_ENDED}: {reason}", to_ms(at))
     tx.run(
-        "processes.mark_terminated", process_id=process_id, at=to_ms(at), failed=int(failed), reason=reason
+        "processes.mark_terminated",
+        process_id=process_id,
+        at=to_ms(at),
+        failed=int(failed),
+        reason=reason,
     )
     capacity.give_back_capacity(tx, process.cpu_millis, process.memory_mb)
     if process.started_at is None and failed:
-        tx.run("processes.start_failed", deployment_id=process.deployment_id, now=to_ms(context.now))
+        tx.run(
+            "processes.start_failed", deployment_id=process.deployment_id, now=to_ms(context.now)
+        )
     context.wake.append((process.app_id, process.region))
 
 

@@ -73,11 +73,17 @@ def process_from(row: Row) -> Process:
 
 
 def new_process(
-    tx: Tx, org_id: str, deployment: Deployment, region: str, initial_room_id: str | None, context: Context
+    tx: Tx,
+    org_id: str,
+    deployment: Deployment,
+    region: str,
+    initial_room_id: str | None,
+    context: Context,
 ) -> str:
     """Record a process that shall start, with one room allocated where ``initial_room_id`` is given.
 
-    Returns its id. Raises :class:`NotFound` where the build was deleted, :class:`Exhausted` where a limit or the
+    Returns its id. Raises :class:`NotFound` where the build was deleted, :class:`Exhausted` where
+    a limit or the
     machine is full (behaviour.md 4.2, 4.7).
     """
     _require_image(tx, deployment)
@@ -121,7 +127,8 @@ def _check_limits(tx: Tx, org_id: str, deployment: Deployment) -> None:
     used = 0 if row is None else row["cpu_millis"]
     if used + deployment.cpu_millis > limit * 1000:
         raise Exhausted(
-            f"The organization's limit of {limit:g} concurrent vCPUs would be exceeded", capacity.FULL_RETRY_S
+            f"The organization's limit of {limit:g} concurrent vCPUs would be exceeded",
+            capacity.FULL_RETRY_S,
         )
 
 
@@ -155,7 +162,9 @@ def get_process(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Contex
     return require_process(tx, apps.require_app(tx, caller.org_id, app_id), process_id)
 
 
-def latest_processes(tx: Tx, caller: Caller, wanted: ProcessFilter, context: Context) -> list[Process]:
+def latest_processes(
+    tx: Tx, caller: Caller, wanted: ProcessFilter, context: Context
+) -> list[Process]:
     """The ten newest that match, newest first (behaviour.md 4.1)."""
     apps.require_app(tx, caller.org_id, wanted.app_id)
     return [process_from(row) for row in tx.all("processes.latest", **wanted.params())]

@@ -85,7 +85,9 @@ def _check(wanted: NewRoom, context: Context) -> None:
         try:
             ip_network(address, strict=False)
         except ValueError:
-            raise Invalid(f"body.clientIPs[{index}]", f'is not an IP address or range: "{address}"') from None
+            raise Invalid(
+                f"body.clientIPs[{index}]", f'is not an IP address or range: "{address}"'
+            ) from None
     if wanted.client_ips and not context.policy.accept_unenforced:
         raise Invalid(
             "body.clientIPs",
@@ -198,9 +200,13 @@ def reallocate_room(tx: Tx, app_id: str, room_id: str, context: Context) -> Plac
         raise NotFound("Room", room_id)
     app = apps.require_app_anywhere(tx, app_id)
     deployment = deployments.latest(tx, app)
-    slot = tx.one("processes.take_slot", deployment_id=deployment.deployment_id, region=room["region"])
+    slot = tx.one(
+        "processes.take_slot", deployment_id=deployment.deployment_id, region=room["region"]
+    )
     if slot is None:
-        process_id = processes.new_process(tx, app.org_id, deployment, room["region"], room_id, context)
+        process_id = processes.new_process(
+            tx, app.org_id, deployment, room["region"], room_id, context
+        )
         placed = PlacedRoom(room_id, process_id, ())
     else:
         placed = _placed(room_id, slot)
@@ -217,7 +223,8 @@ def reallocate_room(tx: Tx, app_id: str, room_id: str, context: Context) -> Plac
 def connection(tx: Tx, wanted: tuple[str, str]) -> PlacedRoom | None:
     """Where players find the room; ``None`` while it is suspended: then it must be allocated again.
 
-    ``wanted`` is (app id, room id). One indexed read. Raises :class:`NotFound` once it is destroyed: clients poll
+    ``wanted`` is (app id, room id). One indexed read. Raises :class:`NotFound` once it is
+    destroyed: clients poll
     on as long as they are told "starting" (behaviour.md 5.3).
     """
     app_id, room_id = wanted
@@ -228,7 +235,9 @@ def connection(tx: Tx, wanted: tuple[str, str]) -> PlacedRoom | None:
 
 
 def update_config(tx: Tx, caller: Caller, wanted: tuple[str, str, str], context: Context) -> None:
-    """Replace the room's config; ``wanted`` is (app id, room id, config). Destroyed: 404 (behaviour.md 5.5)."""
+    """Replace the room's config; ``wanted`` is (app id, room id, config). Destroyed: 404
+    (behaviour.md 5.5).
+    """
     app_id, room_id, config = wanted
     require_room(tx, caller, app_id, room_id)
     if not tx.run("rooms.set_config", room_id=room_id, app_id=app_id, room_config=config):
@@ -244,4 +253,6 @@ def active_rooms(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Conte
 def inactive_rooms(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Context) -> list[Room]:
     """Rooms that were allocated to a process, newest first, at most 100."""
     process = processes.get_process(tx, caller, wanted, context)
-    return [room_from(r) for r in tx.all("rooms.inactive_on_process", process_id=process.process_id)]
+    return [
+        room_from(r) for r in tx.all("rooms.inactive_on_process", process_id=process.process_id)
+    ]

@@ -45,7 +45,9 @@ def sandbox_from(row: Row) -> Sandbox:
 
 
 def plan_one(tx: Tx, deployment_id: str, ports: int, context: Context) -> Sandbox:
-    """Record a sandbox to be made, with its ports. Raises :class:`Exhausted`: players' processes come first."""
+    """Record a sandbox to be made, with its ports. Raises :class:`Exhausted`: players' processes
+    come first.
+    """
     sandbox_id = context.ids.uuid()
     capacity.take_capacity(tx, 0, SANDBOX_MEMORY_MB)
     host_ports = capacity.take_ports(tx, sandbox_id, ports, context)
@@ -56,7 +58,9 @@ def plan_one(tx: Tx, deployment_id: str, ports: int, context: Context) -> Sandbo
         host_ports=msgspec.json.encode(host_ports).decode(),
         created_at=to_ms(context.now),
     )
-    return Sandbox(sandbox_id, deployment_id, "making", tuple(host_ports), None, None, context.now, None)
+    return Sandbox(
+        sandbox_id, deployment_id, "making", tuple(host_ports), None, None, context.now, None
+    )
 
 
 def mark_ready(tx: Tx, sandbox_id: str, private_ip: str | None, now: datetime) -> None:
