@@ -80,5 +80,5 @@ $(NODE_MODULES)/.stamp: tests/conformance/package-lock.json .venv/.stamp-dev
 	  $(subst $(BIN),$(CURDIR)/$(BIN),$(NPM)) ci --ignore-scripts --silent
 	@touch $@
 
-samples/tag/tag: samples/tag/tag.c scripts/build-sample.sh
+samples/tag/tag: samples/tag/tag.c samples/tag/ask.c samples/tag/ask.h scripts/build-sample.sh
 	@scripts/build-sample.sh

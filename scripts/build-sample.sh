@@ -9,5 +9,6 @@ if ! command -v "$cc" >/dev/null || ! "$cc" -print-file-name=libc.a | grep -q /;
   scripts/apt.sh "the sample game's compiler" gcc libc6-dev
   cc=gcc
 fi
-"$cc" -std=c11 -Os -static -s -Wall -Wextra -Werror -o samples/tag/tag.new samples/tag/tag.c
+"$cc" -std=c11 -Os -static -s -Wall -Wextra -Werror -o samples/tag/tag.new \
+  samples/tag/tag.c samples/tag/ask.c
 mv samples/tag/tag.new samples/tag/tag
