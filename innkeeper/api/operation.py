@@ -55,7 +55,9 @@ class Raw:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def bind(contract: Contract, rows: Iterable[Operation]) -> dict[str, tuple[Declaration, Operation | None]]:
+def bind(
+    contract: Contract, rows: Iterable[Operation]
+) -> dict[str, tuple[Declaration, Operation | None]]:
     """Every declared operation with its row, or with ``None`` where it has none yet.
 
     Raises ``ValueError`` for a row that is not declared, is there twice, or lacks the scope its token needs.

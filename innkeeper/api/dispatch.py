@@ -1,0 +1,249 @@
+"""From a request to an answer: find the row, say who calls, read, run, write. Knows no web framework.
+
+Checks come in the order of behaviour.md 9: 401, 404 of the app, 422, then what the use case finds.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from innkeeper.api import auth, errors
+from innkeeper.api.contract import Contract, Declaration
+from innkeeper.api.meters import Meters, RouteMeter
+from innkeeper.api.operation import Operation, Raw, Stream, bind
+from innkeeper.api.reading import Reader, query_texts, value_at
+from innkeeper.api.request import RawHeaders, Request
+from innkeeper.api.routing import Match, Router, UnreadablePath, WrongMethod
+from innkeeper.api.services import Services
+from innkeeper.core.accounts import Caller
+from innkeeper.core.errors import InnkeeperError, Invalid, NotFound, NotImplementedYet, TimedOut
+from innkeeper.interfaces import Tx
+
+BODY_BYTES_MAX = 2 * 1024**2
+OPERATION_TIMEOUT_S = 60.0  # behaviour.md 9: 408 when not received or not finished by then
+
+_encode = msgspec.json.Encoder().encode
+
+
+class ClientLeft(Exception):
+    """The client closed the connection before its request was complete: nobody is left to answer."""
+
+
+class Incoming(Protocol):
+    """A request as the transport has it."""
+
+    method: str
+    raw_path: bytes
+    raw_query: bytes
+    headers: RawHeaders
+
+    @property
+    def client(self) -> str:
+        """The client's address."""
+        ...
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises ``TooLarge`` above ``limit`` bytes."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body piece by piece. Raises ``TimedOut`` where the client stalls."""
+        ...
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer for the transport: ``body``, or ``chunks`` where it is streamed."""
+
+    status: int
+    media_type: str | None
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    chunks: AsyncIterator[bytes] | None = None
+
+
+@dataclass(slots=True)
+class _Route:
+    """A declared operation, ready to serve."""
+
+    declaration: Declaration
+    row: Operation | None
+    reader: Reader
+    meter: RouteMeter
+    statuses: frozenset[int]
+
+
+class Dispatch:
+    """Serves every operation of the contract and the extensions."""
+
+    def __init__(
+        self,
+        contract: Contract,
+        rows: Iterable[Operation],
+        services: Services,
+        timeout_s: float = OPERATION_TIMEOUT_S,
+    ) -> None:
+        """Raises ``ValueError`` where the rows and the contract do not fit; see :func:`bind`."""
+        self.services = services
+        self.meters = Meters()
+        self._timeout_s = timeout_s
+        self._router: Router[_Route] = Router()
+        for declaration, row in bind(contract, rows).values():
+            if row is not None and declaration.security == "player":
+                raise ValueError(f"{row.operation_id}: player tokens are not read yet")
+            route = _Route(
+                declaration,
+                row,
+                Reader(contract, declaration),
+                self.meters.of(declaration.operation_id),
+                declaration.errors | {declaration.status},
+            )
+            self._router.add(declaration.method, declaration.path, route)
+
+    async def answer(self, incoming: Incoming) -> Reply:
+        """The answer, always: errors become answers here."""
+        try:
+            found = self._router.find(incoming.method, incoming.raw_path)
+        except UnreadablePath:
+            found = None
+        if isinstance(found, Match):
+            return await self._measured(found.route, found.values, incoming)
+        if isinstance(found, WrongMethod):
+            allowed = ", ".join(found.allowed)
+            body = errors.body_of(f"{incoming.method} is not allowed here; allowed: {allowed}")
+            return Reply(405, "application/json", body, {"allow": allowed})
+        return Reply(404, "application/json", errors.body_of("No such path"))
+
+    async def _measured(self, route: _Route, values: dict[str, str], incoming: Incoming) -> Reply:
+        began = time.perf_counter()
+        reply = await self._caught(route, values, incoming)
+        route.meter.count(reply.status, time.perf_counter() - began)
+        return reply
+
+    async def _caught(self, route: _Route, values: dict[str, str], incoming: Incoming) -> Reply:
+        """Run within the time limit, and turn what is raised into an answer."""
+        seen = _Seen(values, incoming.raw_query)
+        body = route.declaration.body
+        raw = (
+            body is not None and body.kind == "raw"
+        )  # an upload has a limit for each piece instead
+        limit = asyncio.timeout(None if raw else self._timeout_s)
+        fault: BaseException
+        try:
+            async with limit:
+                return await self._served(route, values, incoming, seen)
+        except ClientLeft:
+            raise
+        except TimeoutError as late:
+            fault = TimedOut("Request timed out") if limit.expired() else late
+        except InnkeeperError as error:
+            fault = error
+        except Exception as error:  # noqa: BLE001 - answered as 500 and logged with its story
+            fault = error
+        value = seen.value_at(fault.field) if isinstance(fault, Invalid) else None
+        error_id = self.services.ids.uuid()[:8]
+        wrong = errors.answer(fault, route.statuses, error_id, value)
+        return Reply(wrong.status, "application/json", wrong.body, wrong.headers)
+
+    async def _served(
+        self, route: _Route, values: dict[str, str], incoming: Incoming, seen: "_Seen"
+    ) -> Reply:
+        row, services = route.row, self.services
+        if row is None:
+            raise NotImplementedYet(f"{route.declaration.operation_id} is not implemented yet")
+        caller = await self._caller(route, values, incoming)
+        try:
+            request = await self._request(route, values, incoming, seen)
+            wanted = row.read(request)
+        except Invalid:
+            if route.declaration.names_app:
+                app_id = values["appId"]
+                await services.store.read(lambda tx: auth.check_app(tx, app_id, caller))
+            raise
+        result = await self._ran(row, caller, wanted)
+        return _reply(route.declaration, row.write(result))
+
+    async def _caller(
+        self, route: _Route, values: dict[str, str], incoming: Incoming
+    ) -> Caller | None:
+        """Who calls, with the scope that the row asks for; ``None`` where no token is asked for."""
+        if route.declaration.security != "org":
+            return None
+        assert route.row is not None
+        assert route.row.scope is not None
+        token = auth.token_of(incoming.headers)
+        caller = await self.services.store.read(lambda tx: auth.org_caller(tx, token))
+        caller.require(route.row.scope)
+        if values.get("orgId", caller.org_id) != caller.org_id:
+            raise NotFound("Organization", values["orgId"])
+        return caller
+
+    async def _request(
+        self, route: _Route, values: dict[str, str], incoming: Incoming, seen: "_Seen"
+    ) -> Request:
+        """Everything that was sent, checked. Raises ``Invalid``, ``TooLarge``, ``TimedOut``."""
+        reader, declared = route.reader, route.declaration.body
+        path = reader.path(values)
+        query = reader.query(incoming.raw_query)
+        body = None
+        if declared is not None and declared.kind == "json":
+            seen.body = await incoming.read(BODY_BYTES_MAX)
+            body = reader.body(seen.body)
+        return Request(
+            route.declaration.operation_id,
+            path,
+            query,
+            body,
+            incoming.headers,
+            incoming.client,
+            incoming.chunks,
+        )
+
+    async def _ran(self, row: Operation, caller: Caller | None, wanted: Any) -> Any:
+        """The use case, in the way its row's kind says."""
+        services = self.services
+        context = services.context()
+        if row.kind == "async":
+            return await row.run(services, caller, wanted, context)
+
+        def in_transaction(tx: Tx) -> Any:
+            return row.run(tx, caller, wanted, context)
+
+        if row.kind == "read":
+            return await services.store.read(in_transaction)
+        result = await services.store.write(in_transaction)
+        for key in context.wake:  # only now: before the commit there is nothing to see
+            services.wake(key)
+        return result
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was received so far, to show the value at a bad field."""
+
+    path: dict[str, str]
+    raw_query: bytes
+    body: bytes = b""
+
+    def value_at(self, field: str) -> Any:
+        return value_at(field, self.path, query_texts(self.raw_query), self.body)
+
+
+def _reply(declaration: Declaration, written: Any) -> Reply:
+    """The success answer, as declared."""
+    if isinstance(written, Stream):
+        return Reply(
+            declaration.status, declaration.media_type, b"", written.headers, written.chunks
+        )
+    if isinstance(written, Raw):
+        return Reply(written.status, written.media_type, written.body, written.headers)
+    if declaration.media_type is None:
+        assert written is None, f"{declaration.operation_id} answers without a body"
+        return Reply(declaration.status, None)
+    if declaration.media_type == "text/plain":
+        return Reply(declaration.status, declaration.media_type, str(written).encode())
+    return Reply(declaration.status, declaration.media_type, _encode(written))
