@@ -33,6 +33,7 @@ class NewApp:
 class AppSettings:
     """What an update leaves: all of it, so what was not sent is gone (behaviour.md 8.7)."""
 
+    app_id: str
     app_name: str
     auth_configuration: dict[str, Any]
     service_config: dict[str, Any] | None
@@ -42,6 +43,7 @@ class AppSettings:
 class AppPatch:
     """What a patch replaces: ``None`` keeps what is there."""
 
+    app_id: str
     app_name: str | None = None
     auth_configuration: dict[str, Any] | None = None
     service_config: dict[str, Any] | None = None
@@ -82,12 +84,12 @@ def create_app(tx: Tx, caller: Caller, wanted: NewApp, context: Context) -> App:
     return require_app(tx, caller.org_id, app_id)
 
 
-def get_app(tx: Tx, caller: Caller, app_id: str) -> App:
+def get_app(tx: Tx, caller: Caller, app_id: str, context: Context) -> App:
     """One app. Raises :class:`NotFound`."""
     return require_app(tx, caller.org_id, app_id)
 
 
-def list_apps(tx: Tx, caller: Caller) -> list[ListedApp]:
+def list_apps(tx: Tx, caller: Caller, wanted: None, context: Context) -> list[ListedApp]:
     """The org's apps, newest first; their deployments only for callers that may read those and
     builds (7.3).
     """
@@ -111,27 +113,28 @@ def list_apps(tx: Tx, caller: Caller) -> list[ListedApp]:
     return listed
 
 
-def update_app(tx: Tx, caller: Caller, app_id: str, wanted: AppSettings, context: Context) -> App:
+def update_app(tx: Tx, caller: Caller, wanted: AppSettings, context: Context) -> App:
     """Override all of an app's settings. Raises :class:`NotFound` and :class:`Invalid`."""
-    app = require_app(tx, caller.org_id, app_id)
+    app = require_app(tx, caller.org_id, wanted.app_id)
     if wanted.service_config is not None:
         _check_given(wanted.service_config, context)
         check_service_config(wanted.service_config)
     return _change(tx, app, wanted)
 
 
-def patch_app(tx: Tx, caller: Caller, app_id: str, patch: AppPatch, context: Context) -> App:
+def patch_app(tx: Tx, caller: Caller, patch: AppPatch, context: Context) -> App:
     """Replace the settings that were given; ``serviceConfig`` is merged one level down (8.7).
 
     Raises :class:`NotFound` and :class:`Invalid`.
     """
-    app = require_app(tx, caller.org_id, app_id)
+    app = require_app(tx, caller.org_id, patch.app_id)
     config = app.service_config
     if patch.service_config is not None:
         _check_given(patch.service_config, context)
         config = merge_service_config(app.service_config, patch.service_config)
         check_service_config(config)
     wanted = AppSettings(
+        app_id=app.app_id,
         app_name=app.app_name if patch.app_name is None else patch.app_name,
         auth_configuration=(
             app.auth_configuration if patch.auth_configuration is None else patch.auth_configuration

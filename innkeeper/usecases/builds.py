@@ -61,12 +61,12 @@ def create_build(tx: Tx, caller: Caller, wanted: NewBuild, context: Context) -> 
     return require_build(tx, caller.org_id, build_id)
 
 
-def get_build(tx: Tx, caller: Caller, build_id: str) -> Build:
+def get_build(tx: Tx, caller: Caller, build_id: str, context: Context) -> Build:
     """One build. Raises :class:`NotFound`, for a deleted one too."""
     return require_build(tx, caller.org_id, build_id)
 
 
-def list_builds(tx: Tx, caller: Caller) -> list[Build]:
+def list_builds(tx: Tx, caller: Caller, wanted: None, context: Context) -> list[Build]:
     """The org's builds, newest first, without the deleted ones."""
     return [build_from(row) for row in tx.all("builds.live_of_org", org_id=caller.org_id)]
 

@@ -47,6 +47,7 @@ class NewDeployment:
 class DeploymentFilter:
     """Which of an app's deployments: exact tags, and the page that a former answer named."""
 
+    app_id: str
     deployment_tag: str | None = None
     build_tag: str | None = None
     page_token: str | None = None
@@ -101,13 +102,17 @@ def create_deployment(
     return require(tx, app.app_id, deployment_id)
 
 
-def get_deployment(tx: Tx, caller: Caller, app_id: str, deployment_id: str) -> Deployment:
-    """One deployment, by its id or number. Raises :class:`NotFound` for it or the app."""
+def get_deployment(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Context) -> Deployment:
+    """One deployment: its app's id, then its own id or number.
+
+    Raises :class:`NotFound` for either.
+    """
+    app_id, deployment_id = wanted
     app = apps.require_app(tx, caller.org_id, app_id)
     return require(tx, app.app_id, deployment_id)
 
 
-def get_latest_deployment(tx: Tx, caller: Caller, app_id: str) -> Deployment:
+def get_latest_deployment(tx: Tx, caller: Caller, app_id: str, context: Context) -> Deployment:
     """The deployment that new rooms use.
 
     Raises :class:`NotFound` for the app, and where it has none.
@@ -116,13 +121,13 @@ def get_latest_deployment(tx: Tx, caller: Caller, app_id: str) -> Deployment:
 
 
 def list_deployments(
-    tx: Tx, caller: Caller, app_id: str, wanted: DeploymentFilter
+    tx: Tx, caller: Caller, wanted: DeploymentFilter, context: Context
 ) -> tuple[list[Deployment], str | None]:
     """An app's deployments, newest first, and the token of the next page where there is one.
 
     Raises :class:`NotFound` for the app, :class:`Invalid` for a token that no answer gave.
     """
-    app = apps.require_app(tx, caller.org_id, app_id)
+    app = apps.require_app(tx, caller.org_id, wanted.app_id)
     below = _NUMBER_MAX if wanted.page_token is None else _below(wanted.page_token)
     whole = LIST_MAX if wanted.page_token is None else PAGE_SIZE
     rows = tx.all(

@@ -6,7 +6,7 @@ from innkeeper.core.moments import from_ms, to_ms
 from innkeeper.interfaces import Context, Row, Tx
 
 
-def list_orgs(tx: Tx, caller: Caller) -> list[Org]:
+def list_orgs(tx: Tx, caller: Caller, wanted: None, context: Context) -> list[Org]:
     """The organizations the caller belongs to: its token's."""
     return [require_org(tx, caller.org_id)]
 
@@ -17,7 +17,7 @@ def expanded_scopes(caller: Caller) -> list[str]:
 
 
 def require_own_org(caller: Caller, org_id: str | None) -> None:
-    """Raise :class:`NotFound` where a call names an org that is not its token's (behaviour.md 0.3)."""
+    """Raise :class:`NotFound` where a call names an org other than its token's (0.3)."""
     if org_id is not None and org_id != caller.org_id:
         raise NotFound("Organization", org_id)
 

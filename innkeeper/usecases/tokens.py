@@ -25,6 +25,7 @@ _PLAIN_LENGTH_MAX = 1024
 class NewToken:
     """What creates a token. ``scopes`` is ``None`` for an admin token."""
 
+    org_id: str
     name: str
     scopes: tuple[str, ...] | None
 
@@ -66,15 +67,13 @@ def authenticate(tx: Tx, text: str) -> Caller:
     )
 
 
-def create_token(
-    tx: Tx, caller: Caller, org_id: str, wanted: NewToken, context: Context
-) -> MadeToken:
+def create_token(tx: Tx, caller: Caller, wanted: NewToken, context: Context) -> MadeToken:
     """Make a token (behaviour.md 7.3).
 
     Raises :class:`NotFound` for another org, :class:`Invalid` for a bad or used name or an unknown
     scope, and :class:`MissingScope` for a scope that the caller does not hold itself.
     """
-    orgs.require_own_org(caller, org_id)
+    orgs.require_own_org(caller, wanted.org_id)
     _check_name(wanted.name)
     for index, scope in enumerate(wanted.scopes or ()):
         if scope not in ADMIN_SCOPES:
@@ -89,7 +88,7 @@ def create_token(
     return MadeToken(_require(tx, caller.org_id, token_id), plain_text)
 
 
-def list_tokens(tx: Tx, caller: Caller, org_id: str) -> list[OrgToken]:
+def list_tokens(tx: Tx, caller: Caller, org_id: str, context: Context) -> list[OrgToken]:
     """The org's tokens, revoked ones too, newest first.
 
     Raises :class:`NotFound` for another org.
@@ -98,11 +97,13 @@ def list_tokens(tx: Tx, caller: Caller, org_id: str) -> list[OrgToken]:
     return [token_from(row) for row in tx.all("tokens.of_org", org_id=caller.org_id)]
 
 
-def revoke_token(tx: Tx, caller: Caller, org_id: str, org_token_id: str) -> None:
+def revoke_token(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Context) -> None:
     """Stop a token from working, at once and for good; nothing where it is revoked already.
 
-    Raises :class:`NotFound` for another org and for an unknown token (behaviour.md 1.3).
+    ``wanted`` is the org's id and the token's. Raises :class:`NotFound` for another org and for an
+    unknown token (behaviour.md 1.3).
     """
+    org_id, org_token_id = wanted
     orgs.require_own_org(caller, org_id)
     token = _require(tx, caller.org_id, org_token_id)
     if token.status == "active":
