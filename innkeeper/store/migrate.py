@@ -1,7 +1,7 @@
-"""Brings a database to the schema this version knows, with Alembic; refuses one from a later version.
+"""Brings a database to the schema this version knows, with Alembic; refuses a later version's.
 
-A migration is ``versions/NNNN_name.py`` beside ``NNNN_name.sql``; revisions are those numbers, in order. Alembic
-costs a quarter of a second to import, so a database that is up to date never imports it.
+A migration is ``versions/NNNN_name.py`` beside ``NNNN_name.sql``; revisions are those numbers, in
+order. Alembic costs half a second to import: a database that is up to date never imports it.
 """
 
 import logging
@@ -24,10 +24,10 @@ def revisions() -> list[str]:
 
 
 def migrate(path: Path) -> None:
-    """Make the database at ``path``, or bring it up to date; a backup of what was there stays beside it.
+    """Make the database at ``path``, or bring it up to date and keep a backup beside it.
 
-    Raises ``StateConflict`` for a database of a later version, or of another program, and leaves it as it is;
-    ``Unavailable`` where the disk is full or fails: the database is then at its old revision.
+    Raises ``StateConflict`` for a database of a later version, or of another program, and leaves it
+    as it is; ``Unavailable`` where the disk is full or fails: it is then at its old revision.
     """
     known = revisions()
     try:
@@ -36,8 +36,9 @@ def migrate(path: Path) -> None:
             return
         if stored is not None and stored not in known:
             raise StateConflict(
-                f"{path.name} has schema revision {stored}, made by a later version of Innkeeper; this one "
-                f"knows revisions up to {known[-1]}. Start that version, or restore the backup made before it"
+                f"{path.name} has schema revision {stored}, made by a later version of Innkeeper; "
+                f"this one knows revisions up to {known[-1]}. Start that version, or restore the "
+                "backup that it made before"
             )
         if stored is not None:
             back_up(path, path.with_name(f"{path.name}.before-{known[-1]}"))
@@ -70,7 +71,7 @@ def back_up(path: Path, target: Path) -> None:
 
 
 def run_script(name: str) -> None:
-    """For migrations: run each statement of ``versions/<name>`` in the migration's own transaction."""
+    """For migrations: run the statements of ``versions/<name>`` in the migration's transaction."""
     from alembic import op
 
     connection = op.get_bind()
@@ -80,7 +81,7 @@ def run_script(name: str) -> None:
 
 def statements(script: str) -> Iterator[str]:
     """The statements of ``script``; each ends with a semicolon at the end of a line."""
-    # The module's own executescript would commit first, and tear the migration out of its transaction.
+    # The driver's own executescript would commit first: the migration would lose its transaction.
     lines: list[str] = []
     for line in script.splitlines():
         lines.append(line)
@@ -94,7 +95,7 @@ def statements(script: str) -> Iterator[str]:
 
 
 def _stored_revision(path: Path) -> str | None:
-    """The revision of the database, ``None`` where there is none yet. Reads only: the file stays as it is."""
+    """The revision of the database; ``None`` where there is none yet. The file stays as it is."""
     if not path.exists() or not path.stat().st_size:
         return None
     # Without a log beside it the file is all there is, and need not even be locked.

@@ -25,8 +25,8 @@ def database_path(database_url: str) -> Path:
 async def open_store(database: str | Path) -> SqliteStore:
     """The store at a path, or at a ``sqlite:///`` URL: made, or migrated, then opened.
 
-    Raises ``Invalid`` for another URL, ``StateConflict`` for a database of a later version (left untouched),
-    ``Unavailable`` where the disk is full or the file cannot be used.
+    Raises ``Invalid`` for another URL, ``StateConflict`` for a database of a later version (left
+    untouched), ``Unavailable`` where the disk is full or the file cannot be used.
     """
     path = database if isinstance(database, Path) else database_path(database)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Named SQL: every query of ``store/sql/*.sql``, read once, checked, and kept ready for both databases.
+"""Named SQL: every query of ``store/sql/*.sql``, read once, checked, and ready for both databases.
 
-A query is a heading ``-- name: by_id``, at least one ``-- purpose`` line, and one statement with ``:name``
-parameters. Its key is ``"<file>.<name>"``. Knows nothing of connections.
+A query is a heading ``-- name: by_id``, at least one ``-- purpose`` line, and one statement with
+``:name`` parameters. Its key is ``"<file>.<name>"``. Knows nothing of connections.
 """
 
 import re
@@ -11,8 +11,8 @@ from pathlib import Path
 
 _HEADING = re.compile(r"--\s*name:\s*(.*?)\s*")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-# What may hold a colon, a semicolon or a percent sign that means nothing: strings, quoted names, comments,
-# casts. An unclosed string or comment reaches to the end of the text and is refused.
+# What may hold a colon, a semicolon or a percent sign that means nothing: strings, quoted names,
+# comments, casts. An unclosed string or comment reaches to the end of the text and is refused.
 _TOKEN = re.compile(
     r"""(?P<quoted>'(?:[^']|'')*(?:'|\Z)|"(?:[^"]|"")*(?:"|\Z))
       | (?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z))
@@ -32,7 +32,7 @@ class BadQuery(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One named statement. ``sql`` is SQLite's text; ``writes`` is whether it may change anything."""
+    """One named statement. ``sql`` is SQLite's text; ``writes``: it may change something."""
 
     name: str
     purpose: str
@@ -53,7 +53,7 @@ def load(directory: Path) -> dict[str, Query]:
 
 
 def to_psycopg(sql: str) -> str:
-    """``sql`` with ``%(name)s`` for ``:name``, and every other per cent sign doubled, as psycopg asks for.
+    """``sql`` with ``%(name)s`` for ``:name``, and other per cent signs doubled, for psycopg.
 
     Casts (``::``), strings, quoted names and comments keep their colons.
     """

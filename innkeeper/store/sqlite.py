@@ -1,6 +1,7 @@
 """The embedded store: SQLite in WAL mode, every commit synced, one writer thread, reads beside it.
 
-Must not know what is stored: statements come by name from ``store/sql``, the schema from the migrations.
+Must not know what is stored: statements come by name from ``store/sql``, the schema from the
+migrations.
 """
 
 import asyncio
@@ -16,17 +17,18 @@ from innkeeper.store.writer import BATCH_MAX, QUEUE_MAX, Writer
 
 T = TypeVar("T")
 
-BUSY_TIMEOUT_MS = 5000  # how long another program (a backup) may hold the database before we give up
-# Pages of 4 KiB in the log before a commit first moves them into the database: 16 MiB, which bounds the log
-# at little more, as readers are too short to hold it.
+BUSY_TIMEOUT_MS = 5000  # how long another program may hold the database before we give up
+# Pages of 4 KiB in the log before a commit moves them into the database: 16 MiB, measured at 11 ms.
+# Our reads are too short to hold that up. A backup can; the log shrinks again after it.
 CHECKPOINT_PAGES = 4096
+_LOG_BYTES_KEPT = 32 * 1024 * 1024
 _CACHE_KIB = 32 * 1024
 
-# What says that the database is away, not that a statement is wrong. After some of these SQLite has silently
-# rolled the transaction back, so that no later statement of the batch may run.
+# What says that the database is away, not that a statement is wrong. After some of these SQLite has
+# silently rolled the transaction back, so that no later statement of the batch may run.
 _AWAY = {
-    sqlite3.SQLITE_FULL: "disk full: free some space where {path} is; nothing that was answered is lost",
-    sqlite3.SQLITE_IOERR: "disk error at {path}: check the disk and its free space, and the system's log",
+    sqlite3.SQLITE_FULL: "disk full: free some space where {path} is; what was answered is safe",
+    sqlite3.SQLITE_IOERR: "disk error at {path}: check the disk, its free space, the system's log",
     sqlite3.SQLITE_READONLY: "{path} cannot be written: check its owner, its mode and the mount",
     sqlite3.SQLITE_CANTOPEN: "{path} cannot be opened: check that it and its directory exist",
     sqlite3.SQLITE_CORRUPT: "{path} is damaged: stop, and restore a backup",
@@ -40,7 +42,7 @@ _AWAY = {
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection to the database at ``path`` (made with mode 0600), without implicit transactions."""
+    """A connection to the database at ``path``, without implicit transactions."""
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=512)
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
@@ -49,13 +51,15 @@ def connect(path: Path) -> sqlite3.Connection:
     cursor.execute("PRAGMA temp_store = MEMORY")  # what a savepoint sets aside needs no file
     cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     cursor.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    cursor.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES_KEPT}")
     return connection
 
 
 class SqliteTx:
     """Runs named queries on one connection, in whatever transaction is open there.
 
-    Raises ``KeyError`` for a query that does not exist and ``TypeError`` for parameters it does not have.
+    Raises ``KeyError`` for a query that does not exist, ``TypeError`` for parameters that are not
+    exactly the query's, and ``ConstraintBroken``.
     """
 
     __slots__ = ("_columns", "_cursor", "_path", "_queries", "away")
@@ -65,7 +69,7 @@ class SqliteTx:
         self._path = path
         self._queries = QUERIES
         self._columns: dict[str, tuple[str, ...]] = {}
-        self.away: Unavailable | None = None  # set once the open transaction cannot be trusted any more
+        self.away: Unavailable | None = None  # set once the open transaction cannot be trusted
 
     def one(self, query: str, **params: Any) -> Row | None:
         """See :class:`~innkeeper.interfaces.Tx`. Rows are dicts."""
@@ -101,15 +105,15 @@ class SqliteTx:
     def _execute(self, name: str, params: dict[str, Any]) -> tuple[str, ...]:
         query = self._queries[name]
         if len(params) != len(query.params):
-            raise TypeError(f"{name} takes {sorted(query.params)}, not {sorted(params)}")
+            raise _wrong_params(query, params)
         self._before(query)
         cursor = self._cursor
         try:
             cursor.execute(query.sql, params)
         except sqlite3.ProgrammingError as error:
-            if params.keys() != query.params:
-                raise TypeError(f"{name} takes {sorted(query.params)}, not {sorted(params)}") from error
-            raise
+            if params.keys() == query.params:
+                raise
+            raise _wrong_params(query, params) from error
         except sqlite3.Error as error:
             raise self._told(error, name) from error
         columns = self._columns.get(name)
@@ -141,7 +145,7 @@ class _ReadTx(SqliteTx):
 
 
 class _WriteTx(SqliteTx):
-    """Marks the place to undo to before a job's first change; most failing jobs never reach theirs."""
+    """Marks the place to undo to before a job's first change; most jobs that fail have none."""
 
     __slots__ = ("marked",)
 
@@ -151,7 +155,7 @@ class _WriteTx(SqliteTx):
 
     def _before(self, query: Query) -> None:
         if self.away is not None:
-            # Somebody caught the error and goes on: the transaction may be gone, so nothing may run.
+            # Somebody caught the error and goes on; but the transaction may be gone.
             raise Unavailable(self.away.message)
         if query.writes and not self.marked:
             self._cursor.execute("SAVEPOINT job")
@@ -255,13 +259,17 @@ class SqliteStore:
     def write(self, fn: Callable[[Tx], T]) -> asyncio.Future[T]:
         """Run ``fn`` in the writer thread; done after the commit that holds it, which many share.
 
-        Raises what ``fn`` raised; ``ConstraintBroken``; ``Unavailable`` when the disk is full or fails, when
-        too much waits, and after ``close``.
+        Raises what ``fn`` raised; ``ConstraintBroken``; ``Unavailable`` when the disk is full or
+        fails, when too much waits, and after ``close``.
         """
         return self._writer.submit(fn)
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
-        """Run ``fn`` here and now on one snapshot of what is committed: for indexed reads of microseconds."""
+        """Run ``fn`` here and now on one snapshot of what is committed.
+
+        It holds up the event loop: for indexed reads of microseconds. Raises what ``fn`` raised, and
+        ``Unavailable`` where the database is away.
+        """
         cursor = self._read_cursor
         try:
             cursor.execute("BEGIN")
@@ -281,7 +289,14 @@ class SqliteStore:
 
 
 def unavailable(error: sqlite3.Error, path: Path) -> Unavailable | None:
-    """The error to answer where the database is away; ``None`` where it is not (the statement is wrong)."""
+    """The error to answer where the database is away; ``None`` where the statement is wrong.
+
+    It names the file but not its directory: the text reaches callers of the API.
+    """
     code = getattr(error, "sqlite_errorcode", None)
     advice = None if code is None else _AWAY.get(code & 0xFF)
-    return None if advice is None else Unavailable(f"{advice.format(path=path)} ({error})")
+    return None if advice is None else Unavailable(f"{advice.format(path=path.name)} ({error})")
+
+
+def _wrong_params(query: Query, params: dict[str, Any]) -> TypeError:
+    return TypeError(f"{query.name} takes {sorted(query.params)}, not {sorted(params)}")

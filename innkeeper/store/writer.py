@@ -1,7 +1,7 @@
-"""One writer thread with group commit: all that wait are run in one transaction and share its fsync.
+"""One writer thread with group commit: all that wait share one transaction and its fsync.
 
-Knows no SQL and no database: a :class:`WriteConnection` does. An awaitable is done only after the commit that
-holds its work has returned.
+Knows no SQL and no database: a :class:`WriteConnection` does. An awaitable is done only after the
+commit that holds its work has returned.
 """
 
 import asyncio
@@ -29,7 +29,8 @@ QUEUE_MAX = 8192
 class WriteConnection(Protocol):
     """One connection that only the writer thread uses, from its making to its closing.
 
-    Every method but ``close`` raises ``Unavailable`` where the database is away, with words that say what to do.
+    ``begin``, ``start_job``, ``undo_job`` and ``commit`` raise ``Unavailable`` where the database is
+    away, with words that say what to do; the whole batch is then rolled back.
     """
 
     @property
@@ -92,7 +93,8 @@ class Writer:
     def submit(self, fn: Callable[[Tx], T]) -> "asyncio.Future[T]":
         """Run ``fn`` in the next batch. A caller that stops waiting stops only what has not begun.
 
-        The future raises ``Unavailable`` when too much waits, when closing, and when the commit failed.
+        The future raises ``Unavailable`` when too much waits, when closing, and when the commit
+        failed.
         """
         future: asyncio.Future[T] = self._loop.create_future()
         if self._closed is not None:
@@ -104,7 +106,7 @@ class Writer:
         else:
             self._pending += 1
             if not self._waiting:
-                # Once per turn of the loop: the thread is woken once for all that came in this turn.
+                # The thread is woken once for all that comes in this turn of the loop.
                 self._loop.call_soon(self._hand_over)
             self._waiting.append((fn, future))
         return future
@@ -137,7 +139,7 @@ class Writer:
     def _main(self) -> None:
         try:
             connection = self._connect()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (raised by open)
             self._tell(self._opened.set_exception, error)
             return
         self._tell(self._opened.set_result, None)
@@ -180,13 +182,15 @@ class Writer:
         try:
             self._loop.call_soon_threadsafe(callback, *args)
         except RuntimeError:
-            # The loop was closed before the store: what was committed is safe, and nobody is left to tell.
+            # What was committed is safe, and nobody is left to tell.
             log.warning("the event loop closed before the store did")
 
 
 def _run_batch(connection: WriteConnection, jobs: list[Job]) -> list[Outcome]:
-    """Run all in one transaction. Even a job's own error is told only after the commit: it may rest on
-    what another job of the batch wrote."""
+    """Run all in one transaction.
+
+    Even a job's own error is told only after the commit: it may rest on what another job wrote.
+    """
     try:
         outcomes = _run_jobs(connection, jobs)
         connection.commit()
@@ -212,7 +216,7 @@ def _run_jobs(connection: WriteConnection, jobs: list[Job]) -> list[Outcome]:
         connection.start_job()
         try:
             value = fn(tx)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (raised to the caller; the thread lives on)
             connection.undo_job()
             if isinstance(error, StopIteration):  # a future refuses to carry one
                 error = RuntimeError(f"a write raised {error!r}")
