@@ -51,7 +51,7 @@ def _next_action(
     if process.booted_at is None:
         return _unbooted(process, seen, facts, limits, now)
     if process.started_at is None:
-        return _unbound(process, seen, process.booted_at, facts, limits, now)
+        return _unbound(process, process.booted_at, facts, observation, limits)
     return _idle(process, seen, facts, limits, now)
 
 
@@ -120,16 +120,18 @@ def start_after(facts: DeploymentFacts, limits: Limits) -> datetime:
 
 def _unbound(
     process: Process,
-    seen: ProcessSeen | None,
     booted_at: datetime,
     facts: DeploymentFacts,
+    observation: Observation | None,
     limits: Limits,
-    now: datetime,
 ) -> Action | None:
-    if seen is not None and seen.bound_at is not None:
+    # Unseen is not unbound: while the engine is away, players may be on it. So the listing's moment counts.
+    seen = _seen(process, observation)
+    if observation is None or seen is None:
+        return None
+    if seen.bound_at is not None:
         return MarkStarted(process.process_id, max(seen.bound_at, booted_at))
-    # Unseen is not unbound: while the engine is away, players may be on it.
-    if seen is not None and now - booted_at >= timedelta(seconds=limits.bind_timeout_s):
+    if observation.taken_at - booted_at >= timedelta(seconds=limits.bind_timeout_s):
         reason = bind_failed(facts.default_port, limits.bind_timeout_s)
         return MarkStopping(process.process_id, reason, limits.idle_stop_grace_s)
     return None
