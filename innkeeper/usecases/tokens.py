@@ -115,8 +115,12 @@ def preset_admin_token(tx: Tx, org_id: str, plain_text: str, context: Context) -
 
     Raises :class:`Invalid` where it is too short or not printable, or the text of another token.
     """
-    if not 16 <= len(plain_text) <= _PLAIN_LENGTH_MAX or not plain_text.isprintable():
-        raise Invalid("INNKEEPER_ADMIN_TOKEN", "must have 16 or more printable characters")
+    printable = (
+        plain_text.isascii() and plain_text.isprintable() and plain_text == plain_text.strip()
+    )
+    if not printable or not 16 <= len(plain_text) <= _PLAIN_LENGTH_MAX:
+        # A header carries no more than that, and loses the spaces around it.
+        raise Invalid("INNKEEPER_ADMIN_TOKEN", "must have 16 or more printable ASCII characters")
     hashed = token_hash(plain_text)
     row = tx.one("tokens.by_name", org_id=org_id, name=ADMIN_TOKEN_NAME)
     holder = tx.one("tokens.by_hash", token_hash=hashed)

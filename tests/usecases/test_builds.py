@@ -52,7 +52,11 @@ async def test_a_build_runs_once_and_only_with_its_archive(desk: Any) -> None:
         await desk.ask(builds.start_build, build.build_id, "registry")
     assert await desk.tx(builds.mark_uploaded, build.build_key, "ab")
     running = await desk.ask(builds.start_build, build.build_id, "upload")
-    assert (running.status, running.started_at, running.content_hash) == ("running", desk.now, "ab")
+    assert (running.status, running.started_at, running.content_hash) == (
+        "running",
+        desk.studio.clock.now,
+        "ab",
+    )
     with pytest.raises(StateConflict, match="already been run"):
         await desk.ask(builds.start_build, build.build_id, "upload")
     assert not await desk.tx(builds.mark_uploaded, build.build_key, "cd")
@@ -63,7 +67,7 @@ async def test_a_build_runs_once_and_only_with_its_archive(desk: Any) -> None:
 async def test_the_end_of_a_build_is_recorded_once(desk: Any) -> None:
     build = await desk.succeeded_build()
     assert (build.status, build.image_ref, build.image_size) == ("succeeded", "image", 7)
-    later = desk.now + timedelta(hours=1)
+    later = desk.studio.clock.now + timedelta(hours=1)
     again = await desk.tx(builds.finish_build, build.build_key, later, None, 0)
     assert again == build
     assert await desk.tx(builds.finish_build, "unknown", later, None, 0) is None

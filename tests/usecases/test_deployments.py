@@ -93,7 +93,7 @@ async def test_additional_ports_are_bounded_unique_and_not_tls(desk: Any) -> Non
 
 
 async def test_tls_is_stored_where_the_unenforced_is_accepted(desk: Any) -> None:
-    desk.policy = replace(desk.policy, accept_unenforced=True)
+    desk.accept_unenforced()
     app, build = await desk.app(), await desk.succeeded_build()
     ports = (ContainerPort("default", 4000, "tls"),)
     wanted = desk.deployment_of(app.app_id, build.build_id, ports=ports)
