@@ -3,7 +3,7 @@
 Concrete parts live in ``store``, ``runtime``, ``edge`` and ``telemetry``; only ``wiring`` chooses among them.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -282,7 +282,11 @@ class BuildRunner(Protocol):
         ...
 
     async def discard(self, build_key: str, image_ref: str | None) -> None:
-        """Give back a deleted build's disk space."""
+        """Give back a deleted build's disk space, soon; a build that is running is stopped."""
+        ...
+
+    def read_log(self, build_key: str) -> AsyncIterator[bytes]:
+        """What the build has logged so far; empty where there is nothing."""
         ...
 
 
@@ -295,13 +299,16 @@ class Uploads(Protocol):
         """Keep one part of exactly ``size`` bytes, replacing an earlier one; returns its ETag:
         quoted hex MD5.
 
-        Raises ``Invalid`` on a wrong size and leaves no file behind.
+        Raises ``Invalid`` on a wrong size, ``TimedOut``, ``Unavailable`` on a full disk and
+        ``StateConflict`` where the upload is over; leaves no file of a refused part behind.
         """
         ...
 
-    async def assemble(self, build_key: str, parts: Sequence[tuple[int, str]], size: int) -> None:
-        """Make the archive from its parts (number, ETag). Raises ``Invalid`` where one is missing
-        or differs.
+    async def assemble(self, build_key: str, parts: Sequence[tuple[int, str]], size: int) -> str:
+        """Make the archive of ``size`` bytes from its parts (number, ETag); returns its SHA-256, hex.
+
+        Raises ``Invalid`` where a part is missing or differs, ``Unavailable`` on a full disk. Once it
+        is made, says the same again.
         """
         ...
 
@@ -311,6 +318,10 @@ class Uploads(Protocol):
 
     async def discard(self, build_key: str) -> None:
         """Remove parts and archive."""
+        ...
+
+    async def sweep(self, wanted: Collection[str]) -> None:
+        """Remove what belongs to none of the ``wanted`` builds, and what a crash left half-written."""
         ...
 
 
