@@ -103,7 +103,7 @@ def record_signal(tx: Tx, process_id: str, kill: bool, now: datetime) -> None:
 
 def record_stopping(tx: Tx, process_id: str, reason: str, grace_s: float, context: Context) -> None:
     """It shall stop, and why."""
-    process = _find(tx, process_id)
+    process = processes.find(tx, process_id)
     if process is not None:
         processes.mark_stopping(tx, process, reason, grace_s, context)
 
@@ -115,7 +115,7 @@ def record_terminated(
 
     ``start_failure`` is the reason where the runtime could not start it at all.
     """
-    process = _find(tx, process_id)
+    process = processes.find(tx, process_id)
     if process is None or process.terminated_at is not None:
         return
     at = context.now if exit_ is None else exit_.at
@@ -151,7 +151,7 @@ def replace_ports(tx: Tx, process_id: str, taken_port: int, context: Context) ->
 
     Raises :class:`Exhausted` where no port is left.
     """
-    process = _find(tx, process_id)
+    process = processes.find(tx, process_id)
     if process is None or process.booted_at is not None or process.terminated_at is not None:
         return
     capacity.release_seat(tx, process_id, context)
@@ -171,8 +171,3 @@ def quarantine_port(tx: Tx, port: int, context: Context) -> None:
 def sweep(tx: Tx, now: datetime) -> int:
     """Drop what may be forgotten; a bounded share each time. Returns how much was dropped."""
     return tx.run("rooms.forget_history", before=to_ms(now - timedelta(hours=72)))
-
-
-def _find(tx: Tx, process_id: str) -> Process | None:
-    row = tx.one("processes.any_by_id", process_id=process_id)
-    return None if row is None else processes.process_from(row)

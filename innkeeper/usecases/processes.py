@@ -156,6 +156,12 @@ def require_process(tx: Tx, app: App, process_id: str) -> Process:
     return process_from(row)
 
 
+def find(tx: Tx, process_id: str) -> Process | None:
+    """A process, whoever's it is: for the reconciler."""
+    row = tx.one("processes.any_by_id", process_id=process_id)
+    return None if row is None else process_from(row)
+
+
 def get_process(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Context) -> Process:
     """One process; ``wanted`` is (app id, process id)."""
     app_id, process_id = wanted

@@ -1,0 +1,65 @@
+"""Where the API listens: the socket of ``--listen``, and a second one where containers reach it."""
+
+import socket
+from dataclasses import dataclass
+
+from innkeeper.config import Settings
+from innkeeper.core.errors import Invalid
+
+_IP_FREEBIND = 15  # linux/in.h; the socket module does not name it
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The API's own socket, and the address it is reached by."""
+
+    socket: socket.socket
+    host: str
+    port: int
+    wildcard: bool
+
+    def local_url(self, settings: Settings) -> str:
+        """The API as a process on this machine reaches it."""
+        if settings.tls_cert is not None:
+            # The certificate is for the public name.
+            return settings.resolved_public_url(self.port)
+        host = "127.0.0.1" if self.wildcard else self.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+def bind_api(settings: Settings) -> Listening:
+    """Listen where ``--listen`` says. Raises :class:`Invalid` where that cannot be."""
+    host = settings.listen.host
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, settings.listen.port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise Invalid(
+            "--listen",
+            f"{settings.listen} cannot be bound ({error.strerror}): stop what has it, or choose another",
+        ) from error
+    return Listening(listener, host, listener.getsockname()[1], settings.listen.wildcard)
+
+
+def bind_gateway(gateway: str, listening: Listening) -> list[socket.socket]:
+    """A socket on the containers' gateway; none where the API's own socket serves that address too.
+
+    Raises :class:`Invalid` where another program has the port there.
+    """
+    if listening.wildcard or listening.host == gateway:
+        return []
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # The bridge has its address only once a container is attached to it.
+        listener.setsockopt(socket.SOL_IP, _IP_FREEBIND, 1)
+        listener.bind((gateway, listening.port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        problem = f"port {listening.port} on the containers' gateway {gateway}: {error.strerror}"
+        raise Invalid("--listen", f"cannot be bound too: {problem}") from error
+    return [listener]

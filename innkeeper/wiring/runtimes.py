@@ -1,0 +1,88 @@
+"""Which driver runs the games, with its builder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from innkeeper.config import Settings
+from innkeeper.core.moments import truncate
+from innkeeper.interfaces import Builder, Runtime
+from innkeeper.runtime.container import ContainerRuntime
+from innkeeper.runtime.container_builder import ContainerBuilder
+from innkeeper.runtime.container_spec import ContainerSettings
+from innkeeper.runtime.engine import Engine
+from innkeeper.runtime.engine_service import engine_exists, find_engine
+from innkeeper.runtime.process import ProcessRuntime
+from innkeeper.runtime.process_builder import ProcessBuilder
+from innkeeper.wiring.listening import Listening
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeParts:
+    """A driver and its builder. ``engine_socket`` where it was told or found, for ``down``."""
+
+    runtime: Runtime
+    builder: Builder
+    engine_socket: Path | None = None
+
+    def gateway(self) -> str | None:
+        """Where containers reach this machine, once the driver is open; ``None``: as everybody does."""
+        if isinstance(self.runtime, ContainerRuntime):
+            return self.runtime.api_bind_address()
+        return None
+
+
+def now() -> datetime:
+    """The present moment: UTC, whole milliseconds."""
+    return truncate(datetime.now(UTC))
+
+
+async def choose_runtime(settings: Settings, announce: Callable[[str], None]) -> str:
+    """``container`` or ``process``; ``auto`` takes host processes only where there is no engine."""
+    if settings.runtime != "auto":
+        return settings.runtime
+    if await engine_exists(settings.data_dir, settings.engine_socket):
+        return "container"
+    announce(
+        "WARNING: no container engine on this machine, or not for this user: games run as plain "
+        "host processes, without isolation. `make install` (as root) provides an engine."
+    )
+    return "process"
+
+
+async def make_runtime(
+    name: str, settings: Settings, installation_id: str, listening: Listening
+) -> RuntimeParts:
+    """The driver of this name, not opened yet. Raises ``RuntimeAway`` without an engine."""
+    if name == "process":
+        return process_parts(settings, installation_id, listening.local_url(settings))
+    # With TLS, games reach the API by the name that its certificate is for.
+    url = listening.local_url(settings) if settings.tls_cert is not None else None
+    return await container_parts(settings, installation_id, listening.port, url)
+
+
+def process_parts(settings: Settings, installation_id: str, api_url: str) -> RuntimeParts:
+    """Plain host processes, below ``processes`` in the data directory."""
+    directory = settings.data_dir / "processes"
+    runtime = ProcessRuntime(
+        directory,
+        installation_id=installation_id,
+        api_url=api_url,
+        clock=now,
+        log_bytes_max=settings.log_cap_bytes,
+    )
+    return RuntimeParts(runtime, ProcessBuilder(directory))
+
+
+async def container_parts(
+    settings: Settings, installation_id: str, api_port: int, server_url: str | None
+) -> RuntimeParts:
+    """Containers of the engine that is told, found, or our own."""
+    found = await find_engine(settings.data_dir, settings.engine_socket)
+    engine = Engine(found.socket_path)
+    own = ContainerSettings(installation=installation_id, api_port=api_port, server_url=server_url)
+    revive = None if found.service is None else found.service.ensure
+    runtime = ContainerRuntime(engine, own, revive)
+    socket = None if found.service is not None else found.socket_path
+    return RuntimeParts(runtime, ContainerBuilder(engine, own), socket)
