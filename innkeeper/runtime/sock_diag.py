@@ -51,12 +51,15 @@ def _protocol(name: str) -> int:
     raise ValueError(f"protocol must be tcp or udp, not {name!r}")
 
 
+def _family(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 @lru_cache(maxsize=4096)
 def _packed(address: str | None) -> bytes:
     if address is None:
         return _ANY_ADDRESS
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return socket.inet_pton(family, address).ljust(16, b"\x00")
+    return socket.inet_pton(_family(address), address).ljust(16, b"\x00")
 
 
 class SockDiag:
@@ -88,8 +91,7 @@ class SockDiag:
         """
         questions: list[tuple[int, str | None]] = [(socket.AF_INET, None), (socket.AF_INET6, None)]
         for address in addresses:
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            questions.append((family, address))
+            questions.append((_family(address), address))
         found: dict[int, Bound] = {}
         for family, asked in questions:
             bound = self._lookup(family, _protocol(protocol), port, asked)
@@ -99,8 +101,7 @@ class SockDiag:
 
     def is_bound(self, protocol: str, port: int, address: str) -> bool:
         """Whether traffic to ``address``:``port`` has a taker, a dual-stack socket included."""
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        return self._lookup(family, _protocol(protocol), port, address) is not None
+        return self._lookup(_family(address), _protocol(protocol), port, address) is not None
 
     def bound(self, protocol: str) -> list[Bound]:
         """Every TCP listener, or every unconnected UDP socket: one walk for many questions."""

@@ -1,0 +1,27 @@
+"""Lets go of mounts that an engine leaves below a directory, so that the directory can be removed."""
+
+import ctypes
+import os
+from pathlib import Path
+
+_MNT_DETACH = 2
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def mounted_below(directory: Path) -> list[Path]:
+    """The mount points below ``directory``, the deepest first."""
+    inside = os.fsencode(directory) + b"/"
+    found = []
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        point = line.split(b" ")[4].decode("unicode_escape").encode("latin-1")
+        if point.startswith(inside):
+            found.append(Path(os.fsdecode(point)))
+    return sorted(found, key=lambda path: len(path.parts), reverse=True)
+
+
+def unmount_below(directory: Path) -> None:
+    """Unmount everything below ``directory``. Raises ``OSError``; does nothing where nothing is mounted."""
+    for point in mounted_below(directory):
+        if _libc.umount2(os.fsencode(point), _MNT_DETACH):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(point))
