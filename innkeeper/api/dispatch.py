@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import msgspec
-
 from innkeeper.api import auth, errors
 from innkeeper.api.contract import Contract, Declaration
 from innkeeper.api.meters import Meters, RouteMeter
@@ -19,14 +17,14 @@ from innkeeper.api.reading import Reader, query_texts, value_at
 from innkeeper.api.request import RawHeaders, Request
 from innkeeper.api.routing import Match, Router, UnreadablePath, WrongMethod
 from innkeeper.api.services import Services
+from innkeeper.api.writing import Writer
 from innkeeper.core.accounts import Caller
-from innkeeper.core.errors import InnkeeperError, Invalid, NotFound, NotImplementedYet, TimedOut
+from innkeeper.core.errors import InnkeeperError, Invalid, NotImplementedYet, TimedOut
 from innkeeper.interfaces import Tx
+from innkeeper.usecases.tokens import authenticate
 
 BODY_BYTES_MAX = 2 * 1024**2
 OPERATION_TIMEOUT_S = 60.0  # behaviour.md 9: 408 when not received or not finished by then
-
-_encode = msgspec.json.Encoder().encode
 
 
 class ClientLeft(Exception):
@@ -73,6 +71,7 @@ class _Route:
     declaration: Declaration
     row: Operation | None
     reader: Reader
+    writer: Writer
     meter: RouteMeter
     statuses: frozenset[int]
 
@@ -99,6 +98,7 @@ class Dispatch:
                 declaration,
                 row,
                 Reader(contract, declaration),
+                Writer(contract, declaration.reply_schema),
                 self.meters.of(declaration.operation_id),
                 declaration.errors | {declaration.status},
             )
@@ -155,9 +155,9 @@ class Dispatch:
         row, services = route.row, self.services
         if row is None:
             raise NotImplementedYet(f"{route.declaration.operation_id} is not implemented yet")
-        caller = await self._caller(route, values, incoming)
+        caller = await self._caller(route, incoming)
         try:
-            request = await self._request(route, values, incoming, seen)
+            request = await self._request(route, values, caller, incoming, seen)
             wanted = row.read(request)
         except Invalid:
             if route.declaration.names_app:
@@ -165,30 +165,34 @@ class Dispatch:
                 await services.store.read(lambda tx: auth.check_app(tx, app_id, caller))
             raise
         result = await self._ran(row, caller, wanted)
-        return _reply(route.declaration, row.write(result))
+        return _reply(route, row.write(result))
 
-    async def _caller(
-        self, route: _Route, values: dict[str, str], incoming: Incoming
-    ) -> Caller | None:
+    async def _caller(self, route: _Route, incoming: Incoming) -> Caller | None:
         """Who calls, with the scope that the row asks for; ``None`` where no token is asked for."""
         if route.declaration.security != "org":
             return None
         assert route.row is not None
         assert route.row.scope is not None
         token = auth.token_of(incoming.headers)
-        caller = await self.services.store.read(lambda tx: auth.org_caller(tx, token))
+        caller = await self.services.store.read(lambda tx: authenticate(tx, token))
         caller.require(route.row.scope)
-        if values.get("orgId", caller.org_id) != caller.org_id:
-            raise NotFound("Organization", values["orgId"])
         return caller
 
     async def _request(
-        self, route: _Route, values: dict[str, str], incoming: Incoming, seen: "_Seen"
+        self,
+        route: _Route,
+        values: dict[str, str],
+        caller: Caller | None,
+        incoming: Incoming,
+        seen: "_Seen",
     ) -> Request:
         """Everything that was sent, checked. Raises ``Invalid``, ``TooLarge``, ``TimedOut``."""
         reader, declared = route.reader, route.declaration.body
         path = reader.path(values)
         query = reader.query(incoming.raw_query)
+        if caller is not None:
+            auth.check_org(caller, path)
+            auth.check_org(caller, query)
         body = None
         if declared is not None and declared.kind == "json":
             seen.body = await incoming.read(BODY_BYTES_MAX)
@@ -233,8 +237,9 @@ class _Seen:
         return value_at(field, self.path, query_texts(self.raw_query), self.body)
 
 
-def _reply(declaration: Declaration, written: Any) -> Reply:
+def _reply(route: _Route, written: Any) -> Reply:
     """The success answer, as declared."""
+    declaration = route.declaration
     if isinstance(written, Stream):
         return Reply(
             declaration.status, declaration.media_type, b"", written.headers, written.chunks
@@ -246,4 +251,4 @@ def _reply(declaration: Declaration, written: Any) -> Reply:
         return Reply(declaration.status, None)
     if declaration.media_type == "text/plain":
         return Reply(declaration.status, declaration.media_type, str(written).encode())
-    return Reply(declaration.status, declaration.media_type, _encode(written))
+    return Reply(declaration.status, declaration.media_type, route.writer.json(written))

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from innkeeper.api import contract, cors, errors
-from innkeeper.api.dispatch import ClientLeft, Dispatch, Reply
+from innkeeper.api.dispatch import OPERATION_TIMEOUT_S, ClientLeft, Dispatch, Reply
 from innkeeper.api.operation import Operation
 from innkeeper.api.request import RawHeaders
 from innkeeper.api.services import Services
@@ -32,10 +32,14 @@ class Application:
         self,
         services: Services,
         operations: Iterable[Operation],
+        timeout_s: float = OPERATION_TIMEOUT_S,
         piece_timeout_s: float = PIECE_TIMEOUT_S,
     ) -> None:
-        """Raises ``ValueError`` where the operations and the contract do not fit."""
-        self.dispatch = Dispatch(contract.load(), operations, services)
+        """Raises ``ValueError`` where the operations and the contract do not fit.
+
+        ``timeout_s`` bounds a whole operation; of an upload, ``piece_timeout_s`` bounds each silence.
+        """
+        self.dispatch = Dispatch(contract.load(), operations, services, timeout_s)
         self._system = SystemPages(services, self.dispatch.meters)
         self._piece_timeout_s = piece_timeout_s
         self._streams: set[asyncio.Task[None]] = set()

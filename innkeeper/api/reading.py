@@ -154,11 +154,12 @@ def _pairs(raw: bytes) -> list[tuple[str, str]]:
 
 def value_at(field: str, path: Mapping[str, Any], query: Mapping[str, str], body: bytes) -> Any:
     """What the client sent at ``field``, cut to be shown; ``None`` where there is nothing to show."""
-    place, _, _ = field.partition(".")
+    place, _, rest = field.partition(".")
     value: Any
+    if not rest or place not in ("path", "query", "body"):
+        return None
     try:
-        sources: dict[str, Any] = {"path": path, "query": query}
-        value = sources[place] if place in sources else msgspec.json.decode(body)
+        value = msgspec.json.decode(body) if place == "body" else path if place == "path" else query
         for name, at in _STEP.findall(field[len(place) :]):
             value = value[name] if name else value[int(at)]
         text = msgspec.json.encode(value)
