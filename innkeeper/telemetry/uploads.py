@@ -1,0 +1,270 @@
+"""Keeps uploaded archives on disk, part by part, until their build has run (behaviour.md 2.4).
+
+What comes in is hostile: sizes are exact, time and disk space are bounded, names are ours.
+"""
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import hmac
+import io
+import os
+import re
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from innkeeper.core.errors import Invalid, StateConflict, TimedOut, Unavailable
+
+BLOCK_BYTES = 1024**2
+# Left free for the store and the logs, whatever is uploaded.
+RESERVE_BYTES = 64 * 1024**2
+# Clients send every part at once (behaviour.md 2.4); more than this many wait their turn.
+PARTS_AT_ONCE = 256
+# A part may take this long, and longer the larger it is: 16 KiB/s is the slowest that is waited for.
+PART_TIME_MIN_S = 600.0
+BYTES_PER_S_MIN = 16 * 1024
+
+_KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_PART = re.compile(r"part-([0-9]{1,5})-([0-9a-f]{32})", re.ASCII)
+_ARCHIVE = re.compile(r"archive-([0-9a-f]{64})\.tar\.gz", re.ASCII)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class UploadsOnDisk:
+    """See :class:`~innkeeper.interfaces.Uploads`. One directory below ``root`` for each build."""
+
+    def __init__(self, root: Path, part_time_min_s: float = PART_TIME_MIN_S) -> None:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._root = root
+        self._part_time_min_s = part_time_min_s
+        self._turns = asyncio.Semaphore(PARTS_AT_ONCE)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._incoming: set[str] = set()
+
+    async def put_part(
+        self, build_key: str, part_number: int, size: int, body: AsyncIterator[bytes]
+    ) -> str:
+        """See :class:`~innkeeper.interfaces.Uploads`."""
+        directory = self._directory(build_key)
+        self._check_open(build_key)
+        temporary = directory / f"incoming-{part_number}-{secrets.token_hex(8)}"
+        async with self._turns:
+            self._check_room(size)
+            self._incoming.add(temporary.name)
+            try:
+                with _full_disk_told():
+                    directory.mkdir(mode=0o700, exist_ok=True)
+                    digest = await self._receive(temporary, size, body)
+                    async with self._lock(build_key):
+                        self._check_open(build_key)
+                        _keep(temporary, directory, part_number, digest)
+            except FileNotFoundError as gone:
+                raise StateConflict("The upload was discarded meanwhile") from gone
+            finally:
+                self._incoming.discard(temporary.name)
+                temporary.unlink(missing_ok=True)
+        return f'"{digest}"'
+
+    async def assemble(self, build_key: str, parts: Sequence[tuple[int, str]], size: int) -> str:
+        """See :class:`~innkeeper.interfaces.Uploads`."""
+        # The thread that copies goes on when the caller leaves, so the lock has to stay with it.
+        return await asyncio.shield(
+            asyncio.create_task(self._assembled(build_key, list(parts), size))
+        )
+
+    def archive(self, build_key: str) -> Path | None:
+        """See :class:`~innkeeper.interfaces.Uploads`."""
+        directory = self._directory(build_key)
+        for name in _names(directory):
+            if _ARCHIVE.fullmatch(name):
+                return directory / name
+        return None
+
+    async def discard(self, build_key: str) -> None:
+        """See :class:`~innkeeper.interfaces.Uploads`."""
+        directory = self._directory(build_key)
+        async with self._lock(build_key):
+            await asyncio.to_thread(_remove, directory)
+
+    async def sweep(self, wanted: Collection[str]) -> None:
+        """See :class:`~innkeeper.interfaces.Uploads`."""
+        for name in _names(self._root):
+            if not _KEY.fullmatch(name):
+                continue  # Nothing of ours: not ours to remove.
+            if name not in wanted:
+                await self.discard(name)
+                continue
+            for inner in _names(self._root / name):
+                if inner.startswith("incoming-") and inner not in self._incoming:
+                    (self._root / name / inner).unlink(missing_ok=True)
+
+    async def _receive(self, temporary: Path, size: int, body: AsyncIterator[bytes]) -> str:
+        """Write the body to a new file; returns its MD5."""
+        digest = hashlib.md5(usedforsecurity=False)
+        received = 0
+        limit = asyncio.timeout(max(self._part_time_min_s, size / BYTES_PER_S_MIN))
+        try:
+            with io.FileIO(temporary, "xb") as file:
+                async with limit:
+                    async for block in _blocks(body):
+                        received += len(block)
+                        if received > size:
+                            raise Invalid("body", f"must have exactly {size} bytes, and has more")
+                        await _finished(asyncio.to_thread(_write, file, block, digest))
+        except TimeoutError as late:
+            if not limit.expired():
+                raise
+            raise TimedOut("The part did not come in time") from late
+        if received != size:
+            raise Invalid("body", f"must have exactly {size} bytes, not {received}")
+        return digest.hexdigest()
+
+    async def _assembled(self, build_key: str, parts: list[tuple[int, str]], size: int) -> str:
+        directory = self._directory(build_key)
+        async with self._lock(build_key):
+            made = self.archive(build_key)
+            if made is not None:
+                return made.name.removeprefix("archive-").removesuffix(".tar.gz")
+            paths = _chosen(directory, parts, size)
+            self._check_room(size)
+            with _full_disk_told():
+                return await asyncio.to_thread(_concatenate, directory, paths)
+
+    def _directory(self, build_key: str) -> Path:
+        if not _KEY.fullmatch(build_key):
+            raise Invalid("path.buildKey", "is not the key of a build")
+        return self._root / build_key
+
+    def _check_open(self, build_key: str) -> None:
+        if self.archive(build_key) is not None:
+            raise StateConflict("The upload is complete: no part of it can be replaced any more")
+
+    def _check_room(self, size: int) -> None:
+        free = shutil.disk_usage(self._root).free
+        if free < size + RESERVE_BYTES:
+            raise Unavailable(
+                f"The disk is full: {size} bytes are needed beside a reserve of {RESERVE_BYTES}, and"
+                f" {free} are free. Free some space, then try again",
+                60,
+            )
+
+    def _lock(self, build_key: str) -> asyncio.Lock:
+        """One at a time for each build; forgotten when nobody holds it or waits for it."""
+        lock = self._locks.get(build_key)
+        if lock is None:
+            lock = self._locks[build_key] = asyncio.Lock()
+        return lock
+
+
+async def _finished(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for a thread's work to its end, even when cancelled: its file must not be closed before."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+async def _blocks(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in pieces that are worth a thread's while."""
+    block = bytearray()
+    async for piece in body:
+        block += piece
+        if len(block) >= BLOCK_BYTES:
+            yield bytes(block)
+            block.clear()
+    if block:
+        yield bytes(block)
+
+
+def _write(file: io.FileIO, block: bytes, digest: Any) -> None:
+    left = memoryview(block)
+    while left:
+        left = left[file.write(left) :]
+    digest.update(block)
+
+
+def _keep(temporary: Path, directory: Path, part_number: int, digest: str) -> None:
+    """Put the part in its place; an earlier one of this number goes."""
+    kept = f"part-{part_number}-{digest}"
+    temporary.replace(directory / kept)
+    for name in _names(directory):
+        match = _PART.fullmatch(name)
+        if match and int(match[1]) == part_number and name != kept:
+            (directory / name).unlink(missing_ok=True)
+
+
+def _chosen(directory: Path, parts: list[tuple[int, str]], size: int) -> list[Path]:
+    """The files of the parts, in order, checked against what the client says it sent."""
+    if [number for number, _ in parts] != list(range(1, len(parts) + 1)):
+        raise Invalid("body.parts", "must name every part once, in ascending order from 1")
+    kept: dict[int, str] = {}
+    for name in _names(directory):
+        if match := _PART.fullmatch(name):
+            kept[int(match[1])] = match[2]
+    paths = []
+    for number, etag in parts:
+        digest = kept.get(number)
+        told = etag.strip().strip('"').lower().encode()
+        if digest is None:
+            raise Invalid(f"body.parts[{number}]", "was not uploaded")
+        if not hmac.compare_digest(digest.encode(), told):
+            raise Invalid(
+                f"body.parts[{number}]", "has another ETag than the part that was uploaded"
+            )
+        paths.append(directory / f"part-{number}-{digest}")
+    total = sum(path.stat().st_size for path in paths)
+    if total != size:
+        raise Invalid("body.parts", f"must have {size} bytes together, not {total}")
+    return paths
+
+
+def _concatenate(directory: Path, paths: list[Path]) -> str:
+    """One durable file of all parts, which then go; returns its SHA-256. Runs in a thread."""
+    digest = hashlib.sha256()
+    temporary = directory / f"incoming-archive-{secrets.token_hex(8)}"
+    try:
+        with io.FileIO(temporary, "xb") as file:
+            for path in paths:
+                with path.open("rb", buffering=0) as part:
+                    while block := part.read(BLOCK_BYTES):
+                        _write(file, block, digest)
+            os.fsync(file.fileno())
+        temporary.replace(directory / f"archive-{digest.hexdigest()}.tar.gz")
+    finally:
+        temporary.unlink(missing_ok=True)
+    for name in _names(directory):
+        if _PART.fullmatch(name):
+            (directory / name).unlink(missing_ok=True)
+    return digest.hexdigest()
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
+
+
+def _remove(directory: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(directory)
+
+
+@contextlib.contextmanager
+def _full_disk_told() -> Iterator[None]:
+    """A full disk as an error that says so."""
+    try:
+        yield
+    except OSError as fault:
+        if fault.errno not in _FULL:
+            raise
+        raise Unavailable(
+            "The disk is full where uploads are kept. Free some space, then try again", 60
+        ) from fault
