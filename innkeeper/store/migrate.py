@@ -8,9 +8,10 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
-from innkeeper.core.errors import StateConflict, Unavailable
+from innkeeper.core.errors import StateConflict
 from innkeeper.store.sqlite import connect, unavailable
 
 log = logging.getLogger(__name__)
@@ -53,20 +54,14 @@ def back_up(path: Path, target: Path) -> None:
     partial = target.with_name(target.name + ".partial")
     partial.unlink(missing_ok=True)
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    source, copy = connect(path), sqlite3.connect(partial)
     try:
-        source.backup(copy)
+        with closing(connect(path)) as source, closing(sqlite3.connect(partial)) as copy:
+            source.backup(copy)
+        _sync(partial)
+        os.replace(partial, target)
     finally:
-        copy.close()
-        source.close()
-    with open(partial, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, target)
-    directory = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        partial.unlink(missing_ok=True)
+    _sync(target.parent)
     log.info("kept a backup: %s", target)
 
 
@@ -133,12 +128,27 @@ def _upgrade(path: Path, revision: str) -> None:
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         with engine.connect() as connection:
             config.attributes["connection"] = connection
+            config.attributes["check"] = lambda: _check_references(ours)
             try:
                 command.upgrade(config, revision)
             except exc.DBAPIError as error:
                 raise error.orig if isinstance(error.orig, sqlite3.Error) else error from error
-        broken = ours.execute("PRAGMA foreign_key_check").fetchall()
-        if broken:
-            raise Unavailable(f"{path.name}: the migration left {len(broken)} broken references")
     finally:
         ours.close()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_references(connection: sqlite3.Connection) -> None:
+    broken = connection.execute("PRAGMA foreign_key_check").fetchall()
+    if broken:
+        raise StateConflict(
+            f"the migration would leave {len(broken)} references to nothing, the first in the table "
+            f"{broken[0][0]}; nothing was changed"
+        )

@@ -5,6 +5,7 @@ migrations.
 """
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from innkeeper.store.queries import QUERIES, Query
 from innkeeper.store.writer import BATCH_MAX, QUEUE_MAX, Writer
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_MS = 5000  # how long another program may hold the database before we give up
 # Pages of 4 KiB in the log before a commit moves them into the database: 16 MiB, measured at 11 ms.
@@ -70,6 +73,16 @@ class SqliteTx:
         self._queries = QUERIES
         self._columns: dict[str, tuple[str, ...]] = {}
         self.away: Unavailable | None = None  # set once the open transaction cannot be trusted
+
+    def control(self, sql: str) -> None:
+        """Begin or end a transaction or a part of one."""
+        # On the cursor of the queries: rows that a query left unread are dropped first. They would
+        # hold the write-ahead log.
+        try:
+            self._cursor.execute(sql)
+        except sqlite3.Error as error:
+            self.away = unavailable(error, self._path)
+            raise self.away or error from error
 
     def one(self, query: str, **params: Any) -> Row | None:
         """See :class:`~innkeeper.interfaces.Tx`. Rows are dicts."""
@@ -158,7 +171,7 @@ class _WriteTx(SqliteTx):
             # Somebody caught the error and goes on; but the transaction may be gone.
             raise Unavailable(self.away.message)
         if query.writes and not self.marked:
-            self._cursor.execute("SAVEPOINT job")
+            self.control("SAVEPOINT job")
             self.marked = True
 
 
@@ -167,9 +180,7 @@ class SqliteWriteConnection:
 
     def __init__(self, path: Path) -> None:
         """Call in the writer thread."""
-        self._path = path
         self._connection = connect(path)
-        self._cursor = self._connection.cursor()
         self._tx = _WriteTx(self._connection, path)
 
     @property
@@ -181,7 +192,7 @@ class SqliteWriteConnection:
         """Take SQLite's one write lock."""
         self._tx.away = None
         self._tx.marked = False
-        self._run("BEGIN IMMEDIATE")
+        self._tx.control("BEGIN IMMEDIATE")
 
     def start_job(self) -> None:
         """Close the mark of the job before."""
@@ -189,7 +200,7 @@ class SqliteWriteConnection:
         if tx.away is not None:
             raise tx.away
         if tx.marked:
-            self._run("RELEASE job")
+            tx.control("RELEASE job")
             tx.marked = False
 
     def undo_job(self) -> None:
@@ -198,29 +209,26 @@ class SqliteWriteConnection:
         if tx.away is not None:
             raise tx.away
         if tx.marked:
-            self._run("ROLLBACK TO job")
+            tx.control("ROLLBACK TO job")
 
     def commit(self) -> None:
         """Write the log and sync it."""
         if self._tx.away is not None:
             raise self._tx.away
-        self._run("COMMIT")
+        self._tx.control("COMMIT")
 
     def rollback(self) -> None:
         """Undo the batch, unless SQLite has already done so."""
         if self._connection.in_transaction:
-            self._connection.rollback()
+            try:
+                self._tx.control("ROLLBACK")
+            except (sqlite3.Error, Unavailable):
+                # Then the next BEGIN fails too, and tells its callers.
+                log.exception("a batch could not be rolled back")
 
     def close(self) -> None:
         """The last connection that closes moves the log into the database."""
         self._connection.close()
-
-    def _run(self, sql: str) -> None:
-        try:
-            self._cursor.execute(sql)
-        except sqlite3.Error as error:
-            away = unavailable(error, self._path)
-            raise error if away is None else away from error
 
 
 class SqliteStore:
@@ -237,7 +245,6 @@ class SqliteStore:
         self.path = path
         self._writer = Writer(lambda: write_connection(path), batch_max, queue_max)
         self._reader: sqlite3.Connection | None = None
-        self._read_cursor: sqlite3.Cursor
         self._read_tx: _ReadTx
 
     @property
@@ -248,13 +255,17 @@ class SqliteStore:
     async def open(self) -> None:
         """Open both connections. Raises ``Unavailable`` where the database cannot be opened."""
         try:
-            await self._writer.open()
-            self._reader = connect(self.path)
-            self._read_cursor = self._reader.cursor()
-            self._read_cursor.execute("PRAGMA query_only = ON")
+            reader = connect(self.path)
+            try:
+                reader.execute("PRAGMA query_only = ON")
+                await self._writer.open()
+            except BaseException:
+                reader.close()
+                raise
         except sqlite3.Error as error:
             raise unavailable(error, self.path) or error from error
-        self._read_tx = _ReadTx(self._reader, self.path)
+        self._reader = reader
+        self._read_tx = _ReadTx(reader, self.path)
 
     def write(self, fn: Callable[[Tx], T]) -> asyncio.Future[T]:
         """Run ``fn`` in the writer thread; done after the commit that holds it, which many share.
@@ -270,15 +281,16 @@ class SqliteStore:
         It holds up the event loop: for indexed reads of microseconds. Raises what ``fn`` raised, and
         ``Unavailable`` where the database is away.
         """
-        cursor = self._read_cursor
+        reader = self._reader
+        if reader is None:
+            raise Unavailable("shutting down: the store is closed")
+        tx = self._read_tx
+        tx.control("BEGIN")
         try:
-            cursor.execute("BEGIN")
-            try:
-                return fn(self._read_tx)
-            finally:
-                cursor.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise unavailable(error, self.path) or error from error
+            return fn(tx)
+        finally:
+            if reader.in_transaction:  # a failing disk may have ended it
+                tx.control("COMMIT")
 
     async def close(self) -> None:
         """Finish the writes under way and close; safe to repeat."""

@@ -12,3 +12,4 @@ context.configure(
 )
 with context.begin_transaction():
     context.run_migrations()
+    context.config.attributes["check"]()

@@ -11,6 +11,7 @@ SELECT port FROM wanted WHERE port NOT IN (SELECT port FROM host_ports)
 -- Forget ports outside the range; what is owned stays until its owner gives it back.
 DELETE FROM host_ports WHERE owner IS NULL AND (port < :first_port OR port > :last_port)
 
--- name: counts
--- How many ports there are, and how many of them somebody owns.
-SELECT COUNT(*) AS ports, COUNT(owner) AS owned FROM host_ports
+-- name: of_range
+-- The ports of a range that have a row, in order.
+SELECT port, owner, free_at FROM host_ports
+WHERE port BETWEEN :first_port AND :last_port ORDER BY port LIMIT 65536

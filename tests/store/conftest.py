@@ -1,0 +1,95 @@
+"""A store for each test, and the SQLite store's rig for the shipped suite."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+
+from innkeeper.core.errors import Unavailable
+from innkeeper.store.migrate import migrate
+from innkeeper.store.opening import open_store
+from innkeeper.store.sqlite import SqliteStore, SqliteWriteConnection
+from innkeeper.testing.store_suite import QUEUE_MAX, StoreRig, add
+
+WAIT_S = 10
+
+
+class HeldConnection(SqliteWriteConnection):
+    """A writer's connection whose commits can be held back, and made to fail."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.at_gate = threading.Event()
+        self.fail_next = False
+
+    def commit(self) -> None:
+        """Fail, or wait for the gate; then commit."""
+        if self.fail_next:
+            self.fail_next = False
+            raise Unavailable("disk full: as the test asked")
+        self.at_gate.set()
+        assert self.gate.wait(WAIT_S), "the test never opened the gate"
+        super().commit()
+
+
+@pytest.fixture
+def ports_of() -> Callable[[Path], list[int]]:
+    """What a connection of its own sees of ``host_ports``."""
+
+    def look(path: Path) -> list[int]:
+        with closing(sqlite3.connect(path)) as connection:
+            rows = connection.execute("SELECT port FROM host_ports ORDER BY port").fetchall()
+        return [port for (port,) in rows]
+
+    return look
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    """A store on a new database."""
+    store = await open_store(tmp_path / "innkeeper.db")
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def sqlite_rig(
+    tmp_path: Path, ports_of: Callable[[Path], list[int]]
+) -> AsyncIterator[StoreRig]:
+    """A rig on a new database."""
+    path = tmp_path / "innkeeper.db"
+    migrate(path)
+    made: list[HeldConnection] = []
+
+    def connect(path: Path) -> HeldConnection:
+        made.append(HeldConnection(path))
+        return made[0]
+
+    store = SqliteStore(path, connect, queue_max=QUEUE_MAX)
+    await store.open()
+    connection = made[0]
+
+    @asynccontextmanager
+    async def held() -> AsyncIterator[asyncio.Future[int]]:
+        connection.at_gate.clear()
+        connection.gate.clear()
+        own = store.write(add(65535))
+        assert await asyncio.to_thread(connection.at_gate.wait, WAIT_S)
+        try:
+            yield own
+        finally:
+            connection.gate.set()
+        await own
+
+    def fail_next_commit() -> None:
+        connection.fail_next = True
+
+    yield StoreRig(store, lambda: ports_of(path), lambda: store.commits, held, fail_next_commit)
+    connection.gate.set()
+    await store.close()
