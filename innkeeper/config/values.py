@@ -5,6 +5,7 @@ Each reader raises ``ValueError`` with what is allowed, as a text that completes
 """
 
 import ipaddress
+import os
 import pwd
 import re
 import socket
@@ -18,6 +19,7 @@ from innkeeper.core.catalog import REGIONS
 
 _HOST = re.compile(r"\A[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?\Z", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"\A[0-9]{1,12}(\.[0-9]{1,6})?\Z", re.ASCII)
+_DIGITS = re.compile(r"\A[0-9]{1,12}\Z", re.ASCII)
 _SIZE = re.compile(r"\A([0-9]{1,15})\s*([KMGT]?)(i?B)?\Z", re.IGNORECASE | re.ASCII)
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
@@ -76,7 +78,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     """A whole number between two bounds, both included."""
 
     def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or not low <= int(text) <= high:
+        if not _DIGITS.match(text) or not low <= int(text) <= high:
             raise ValueError(f"must be a whole number between {low} and {high}")
         return int(text)
 
@@ -117,7 +119,8 @@ def path(text: str) -> Path:
     """Any path that is not empty."""
     if not text or "\0" in text:
         raise ValueError("must be a path")
-    return Path(text).expanduser()
+    # A "~" of an unknown user stays as it is: it may be a folder's name.
+    return Path(os.path.expanduser(text))
 
 
 def existing_file(text: str) -> Path:
@@ -150,7 +153,7 @@ def address(text: str) -> Address:
     """``HOST:PORT``; an IPv6 address stands in brackets."""
     name, colon, port = text.rpartition(":")
     problem = "must be HOST:PORT, such as 127.0.0.1:8000, 0.0.0.0:8000 or [::1]:8000"
-    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+    if not colon or not _DIGITS.match(port) or int(port) > 65535:
         raise ValueError(problem)
     bracketed = name.startswith("[") and name.endswith("]")
     bare = name[1:-1] if bracketed else name
@@ -205,7 +208,7 @@ def admin_token(text: str) -> str:
 def port_range(text: str) -> PortRange:
     """``FIRST-LAST``: at least ten ports, none below 1024."""
     first, dash, last = text.partition("-")
-    digits = dash and all(part.isascii() and part.isdigit() for part in (first, last))
+    digits = dash and all(_DIGITS.match(part) for part in (first, last))
     if not digits or not 1024 <= int(first) <= int(last) <= 65535 or int(last) - int(first) < 9:
         raise ValueError("must be FIRST-LAST within 1024-65535 and hold 10 ports or more")
     return PortRange(int(first), int(last))
@@ -224,7 +227,7 @@ def user_name(text: str) -> str:
     """A user of this machine, and not root: uploads must not run as root."""
     try:
         entry = pwd.getpwnam(text)
-    except KeyError:
+    except (KeyError, ValueError):
         raise ValueError("must be a user of this machine") from None
     if entry.pw_uid == 0:
         raise ValueError("must not be root: games are other people's programs")

@@ -1,0 +1,32 @@
+"""The command `innkeeper` and its subcommands, each in a module of its own."""
+
+import click
+
+from innkeeper import __version__
+from innkeeper.cli import deploy, logs, processes, rooms, serve, up
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="innkeeper", message="%(prog)s %(version)s")
+def innkeeper() -> None:
+    """A home for game rooms: runs games that speak the Hathora Cloud API on machines of your own."""
+
+
+@click.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)
+
+
+for command in (
+    up.up,
+    serve.serve,
+    serve.down,
+    serve.token,
+    deploy.deploy,
+    rooms.room,
+    processes.ps,
+    logs.logs,
+    version,
+):
+    innkeeper.add_command(command)
