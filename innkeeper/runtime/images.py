@@ -97,38 +97,42 @@ def sweep(directory: Path) -> None:
         shutil.rmtree(trash / name)
 
 
-def resolve(rootfs: Path, path: str, base: str = "/") -> Path | None:
+def check_name(image_ref: str) -> None:
+    """Image names become directory names; they are ours, so anything else is a mistake of ours."""
+    assert image_ref.replace("-", "").isalnum(), image_ref
+
+
+def resolve(rootfs: Path, path: str) -> Path | None:
     """The file that ``path`` means inside ``rootfs``, on the host; links are followed as if it were
     the root.
 
     ``None`` where there is no such file.
     """
-    parts = (
-        [part for part in f"{base}/{path}".split("/") if part]
-        if path[:1] != "/"
-        else path.split("/")
-    )
+    found = place(rootfs, path)
+    return found if found is not None and os.path.lexists(found) else None
+
+
+def place(rootfs: Path, path: str) -> Path | None:
+    """As :func:`resolve`, but it need not exist. ``None`` where links lead round in a circle."""
     at: list[str] = []
-    todo, links = [part for part in reversed(parts) if part], 0
+    todo, links = [part for part in reversed(path.split("/")) if part], 0
     while todo:
         part = todo.pop()
-        if part == ".":
+        if part in ("", "."):
             continue
         if part == "..":
             at = at[:-1]
             continue
-        place = rootfs.joinpath(*at, part)
-        if place.is_symlink():
-            links += 1
-            if links > _LINKS_MAX:
-                return None
-            target = os.readlink(place)
-            at = [] if target.startswith("/") else at
-            todo += [piece for piece in reversed(target.split("/")) if piece]
-        elif place.exists():
+        candidate = rootfs.joinpath(*at, part)
+        if not candidate.is_symlink():
             at.append(part)
-        else:
+            continue
+        links += 1
+        if links > _LINKS_MAX:
             return None
+        target = os.readlink(candidate)
+        at = [] if target.startswith("/") else at
+        todo += reversed(target.split("/"))
     return rootfs.joinpath(*at)
 
 

@@ -154,6 +154,7 @@ class ProcessRuntime:
         known = self._known(spec.process_id)
         if known is not None:
             return known.booted_at
+        images.check_name(spec.image_ref)
         image = images.load(self._directory, spec.image_ref)
         if image is None:
             raise StartFailed(f"its image {spec.image_ref} is gone")
