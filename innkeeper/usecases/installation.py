@@ -56,7 +56,7 @@ def ensure_admin(tx: Tx, context: Context, plain_text: str) -> str:
 
 
 def probe(tx: Tx) -> None:
-    """Write without changing anything: once it is done, the store accepts durable writes."""
+    """Write what nobody reads: once it is done, the store accepts durable writes."""
     tx.run("installation.probe")
 
 

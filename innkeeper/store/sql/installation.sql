@@ -8,8 +8,8 @@ INSERT INTO installation (one, installation_id, url_secret, created_at)
 VALUES (1, :installation_id, :url_secret, :created_at)
 
 -- name: probe
--- A write that changes nothing: done when the store accepts durable writes (readyz).
-UPDATE installation SET created_at = created_at
+-- Done when the store accepts durable writes (readyz). It must change something, or nothing is written.
+UPDATE installation SET probes = probes + 1
 
 -- name: insert_machine
 -- This machine, before its capacity is known.

@@ -5,7 +5,8 @@ CREATE TABLE installation (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     installation_id TEXT NOT NULL,
     url_secret TEXT NOT NULL,           -- signs upload URLs
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    probes BIGINT NOT NULL DEFAULT 0    -- writes made only to see that the store accepts them
 );
 
 CREATE TABLE machine (                  -- what is promised of this machine; kept exact by the same transactions
