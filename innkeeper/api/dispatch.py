@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from innkeeper.api import auth, errors
 from innkeeper.api.contract import Contract, Declaration
+from innkeeper.api.deadlines import Deadlines
 from innkeeper.api.meters import Meters, RouteMeter
 from innkeeper.api.operation import Operation, Raw, Stream, bind
 from innkeeper.api.reading import Reader, query_texts, value_at
@@ -89,7 +90,7 @@ class Dispatch:
         """Raises ``ValueError`` where the rows and the contract do not fit; see :func:`bind`."""
         self.services = services
         self.meters = Meters()
-        self._timeout_s = timeout_s
+        self._deadlines = Deadlines(timeout_s)
         self._router: Router[_Route] = Router()
         for declaration, row in bind(contract, rows).values():
             if row is not None and declaration.security == "player":
@@ -128,18 +129,13 @@ class Dispatch:
         """Run within the time limit, and turn what is raised into an answer."""
         seen = _Seen(values, incoming.raw_query)
         body = route.declaration.body
-        raw = (
-            body is not None and body.kind == "raw"
-        )  # an upload has a limit for each piece instead
-        limit = asyncio.timeout(None if raw else self._timeout_s)
         fault: BaseException
         try:
-            async with limit:
+            if body is not None and body.kind == "raw":  # there, each piece has a limit instead
                 return await self._served(route, values, incoming, seen)
+            return await self._in_time(route, values, incoming, seen)
         except ClientLeft:
             raise
-        except TimeoutError as late:
-            fault = TimedOut("Request timed out") if limit.expired() else late
         except InnkeeperError as error:
             fault = error
         except Exception as error:  # noqa: BLE001 - answered as 500 and logged with its story
@@ -148,6 +144,22 @@ class Dispatch:
         error_id = self.services.ids.uuid()[:8]
         wrong = errors.answer(fault, route.statuses, error_id, value)
         return Reply(wrong.status, "application/json", wrong.body, wrong.headers)
+
+    async def _in_time(
+        self, route: _Route, values: dict[str, str], incoming: Incoming, seen: "_Seen"
+    ) -> Reply:
+        """Raises ``TimedOut`` where receiving and running take too long together."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._deadlines.start(task)
+        try:
+            return await self._served(route, values, incoming, seen)
+        except asyncio.CancelledError:
+            if self._deadlines.expired(task):
+                raise TimedOut("Request timed out") from None
+            raise  # somebody else's doing: the server stops
+        finally:
+            self._deadlines.end(task)
 
     async def _served(
         self, route: _Route, values: dict[str, str], incoming: Incoming, seen: "_Seen"

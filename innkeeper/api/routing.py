@@ -17,7 +17,7 @@ class UnreadablePath(ValueError):
     """A path whose percent-encoding is not UTF-8: nothing of ours has such a name."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Match(Generic[T]):
     """A route found, and its path parameters by name."""
 
@@ -62,6 +62,24 @@ class Router(Generic[T]):
     def find(self, method: str, raw_path: bytes) -> Match[T] | WrongMethod | None:
         """The route of a still encoded path. ``None``: no such path. Raises :class:`UnreadablePath`."""
         segments = _segments(raw_path)
+        # Nearly every path is found without a step back.
+        node, values = self._root, []
+        for segment in segments:
+            following = node.fixed.get(segment)
+            if following is None:
+                following = node.parameter
+                if following is None or not segment:
+                    break
+                values.append(segment)
+            node = following
+        else:
+            found = node.routes.get(method)
+            if found is not None:
+                return Match(found[0], dict(zip(found[1], values, strict=True)))
+        return self._find_slowly(method, segments)
+
+    def _find_slowly(self, method: str, segments: list[str]) -> Match[T] | WrongMethod | None:
+        """Looks everywhere: where a fixed segment led nowhere, or has other methods only."""
         if len(segments) > SEGMENTS_MAX:
             return None
         allowed: set[str] = set()
