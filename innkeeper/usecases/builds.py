@@ -4,6 +4,7 @@ What is on disk and in the runtime belongs to the build runner; here are the rec
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -81,6 +82,11 @@ def start_build(tx: Tx, caller: Caller, build_id: str, kind: BuildKind, context:
     if build.kind != kind:
         other = "runRegistry" if build.kind == "registry" else "run"
         raise StateConflict(f'Build "{build_id}" was created for {other}')
+    if kind == "registry" and not context.policy.registry_builds:
+        raise StateConflict(
+            "Images of a registry need a container engine (Docker or Podman); here games run as plain"
+            " host processes. Upload an archive, or serve with --runtime container"
+        )
     if build.status != "created":
         raise StateConflict(f'Build "{build_id}" has already been run: it is {build.status}')
     if kind == "upload" and not build.uploaded:
@@ -158,13 +164,35 @@ def finish_build(
     return None if row is None else build_from(row)
 
 
+def fail_interrupted(
+    tx: Tx, now: datetime, started_by: datetime, running: Collection[str] = ()
+) -> list[Build]:
+    """Fail the builds that are said to run and do not: a restart ended them (behaviour.md 2.1).
+
+    Returns them as they are now. ``running`` are the keys of those that do run.
+    """
+    ended = []
+    for build in running_builds(tx):
+        late = build.started_at is not None and build.started_at > started_by
+        if build.build_key not in running and not late:
+            failed = finish_build(tx, build.build_key, now, None, 0)
+            assert failed is not None
+            ended.append(failed)
+    return ended
+
+
 def running_builds(tx: Tx) -> list[Build]:
     """Builds that are said to run, oldest first."""
     return [build_from(row) for row in tx.all("builds.running")]
 
 
+def logged_builds(tx: Tx) -> set[str]:
+    """Keys of builds whose log is still readable."""
+    return {row["build_key"] for row in tx.all("builds.kept_logs")}
+
+
 def images_to_remove(tx: Tx) -> list[Build]:
-    """Deleted builds whose image still takes disk space."""
+    """Deleted builds whose image still takes disk space, and which no process uses any more."""
     return [build_from(row) for row in tx.all("builds.images_to_remove")]
 
 

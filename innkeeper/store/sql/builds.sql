@@ -53,8 +53,15 @@ UPDATE builds SET deleted_at = :deleted_at WHERE build_key = :build_key
 SELECT * FROM builds WHERE status = 'running' ORDER BY started_at, build_key LIMIT 10000
 
 -- name: images_to_remove
--- Deleted builds whose image still takes disk space.
-SELECT * FROM builds WHERE deleted_at IS NOT NULL AND image_ref IS NOT NULL LIMIT 1000
+-- Deleted builds whose image still takes disk space, and which no process uses any more.
+SELECT * FROM builds
+WHERE deleted_at IS NOT NULL AND image_ref IS NOT NULL
+  AND NOT EXISTS (
+    SELECT 1 FROM deployments
+    JOIN processes ON processes.app_id = deployments.app_id
+                  AND processes.deployment_id = deployments.deployment_id
+    WHERE deployments.build_key = builds.build_key AND processes.removed = 0)
+LIMIT 1000
 
 -- name: forget_image
 -- The image is gone.
