@@ -65,7 +65,7 @@ class OwnServer:
                     told = line
                 found = self._said(r"^API (\S+)$")
                 if found is not None and _is_ready(http, self._local_url(found)):
-                    runtime = self._said(r"^games run in: (\S+)") or "unknown"
+                    runtime = self._said(r"^games run in the (\S+) runtime$") or "unknown"
                     return Answering(self._local_url(found), found, runtime)
                 time.sleep(_POLL_S)
         raise click.ClickException(

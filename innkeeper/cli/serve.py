@@ -1,6 +1,7 @@
 """The commands that run and end a control plane: ``serve``, ``down``, and ``token``."""
 
 import asyncio
+import logging
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from innkeeper.config.admin_token import read_token, token_path
 from innkeeper.core.errors import Invalid
 
 # SIGTERM ends a control plane in under 5 s; more only when the machine is very busy.
-CONTROL_PLANE_GRACE_S = 8.0
+CONTROL_PLANE_GRACE_S = 6.0
 
 data_dir_option = click.option(
     "--data-dir",
@@ -46,6 +47,9 @@ def _serve(settings: Settings) -> None:
 
     from innkeeper import wiring
 
+    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # A line for each call to the engine would bury everything else.
+    logging.getLogger("httpx").setLevel("WARNING")
     uvloop.run(wiring.serve(settings, announce))
 
 
