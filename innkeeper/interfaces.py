@@ -74,6 +74,7 @@ class Policy:
     upload_url_ttl_s: int = 24 * 3600
     accept_unenforced: bool = False
     registry_builds: bool = True
+    public_url: str | None = None  # of the API; None: as each request addressed it
 
 
 @dataclass(slots=True)

@@ -45,6 +45,16 @@ class Incoming(Protocol):
         """The client's address."""
         ...
 
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``."""
+        ...
+
+    @property
+    def local_port(self) -> int:
+        """The port of ours that the request came to."""
+        ...
+
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises ``TooLarge`` above ``limit`` bytes."""
         ...
@@ -75,6 +85,7 @@ class _Route:
     writer: Writer
     meter: RouteMeter
     statuses: frozenset[int]
+    names_org: bool
 
 
 class Dispatch:
@@ -102,6 +113,7 @@ class Dispatch:
                 Writer(contract, declaration.reply_schema),
                 self.meters.of(declaration.operation_id),
                 declaration.errors | {declaration.status},
+                any(parameter.name == "orgId" for parameter in declaration.parameters),
             )
             self._router.add(declaration.method, declaration.path, route)
 
@@ -112,18 +124,15 @@ class Dispatch:
         except UnreadablePath:
             found = None
         if isinstance(found, Match):
-            return await self._measured(found.route, found.values, incoming)
+            began = time.perf_counter()
+            reply = await self._caught(found.route, found.values, incoming)
+            found.route.meter.count(reply.status, time.perf_counter() - began)
+            return reply
         if isinstance(found, WrongMethod):
             allowed = ", ".join(found.allowed)
             body = errors.body_of(f"{incoming.method} is not allowed here; allowed: {allowed}")
             return Reply(405, "application/json", body, {"allow": allowed})
         return Reply(404, "application/json", errors.body_of("No such path"))
-
-    async def _measured(self, route: _Route, values: dict[str, str], incoming: Incoming) -> Reply:
-        began = time.perf_counter()
-        reply = await self._caught(route, values, incoming)
-        route.meter.count(reply.status, time.perf_counter() - began)
-        return reply
 
     async def _caught(self, route: _Route, values: dict[str, str], incoming: Incoming) -> Reply:
         """Run within the time limit, and turn what is raised into an answer."""
@@ -202,7 +211,7 @@ class Dispatch:
         reader, declared = route.reader, route.declaration.body
         path = reader.path(values)
         query = reader.query(incoming.raw_query)
-        if caller is not None:
+        if route.names_org and caller is not None:
             auth.check_org(caller, path)
             auth.check_org(caller, query)
         body = None
@@ -216,6 +225,8 @@ class Dispatch:
             body,
             incoming.headers,
             incoming.client,
+            incoming.scheme,
+            incoming.local_port,
             incoming.chunks,
         )
 

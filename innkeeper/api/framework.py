@@ -5,7 +5,8 @@ Plain answers go straight to ``send``; streams watch for the client's leaving.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
 
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
@@ -22,7 +23,9 @@ log = logging.getLogger(__name__)
 
 PIECE_TIMEOUT_S = 60.0
 
-_JSON = (b"content-type", b"application/json")
+WebSocketHandler = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_JSON_HEADERS = (*cors.EVERY_ANSWER, (b"content-type", b"application/json"))
 
 
 class Application:
@@ -34,11 +37,14 @@ class Application:
         operations: Iterable[Operation],
         timeout_s: float = OPERATION_TIMEOUT_S,
         piece_timeout_s: float = PIECE_TIMEOUT_S,
+        websockets: Mapping[str, WebSocketHandler] = MappingProxyType({}),
     ) -> None:
         """Raises ``ValueError`` where the operations and the contract do not fit.
 
         ``timeout_s`` bounds a whole operation; of an upload, ``piece_timeout_s`` bounds each silence.
+        ``websockets`` are the handlers by path.
         """
+        self._websockets = websockets
         self.dispatch = Dispatch(contract.load(), operations, services, timeout_s)
         self._system = SystemPages(services, self.dispatch.meters)
         self._piece_timeout_s = piece_timeout_s
@@ -48,7 +54,8 @@ class Application:
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         elif scope["type"] == "websocket":
-            await WebSocketClose(1008, "no such path")(scope, receive, send)
+            handler = self._websockets.get(scope.get("path", ""))
+            await (handler or WebSocketClose(1008, "no such path"))(scope, receive, send)
         else:
             await _lifespan(receive, send)
 
@@ -131,6 +138,18 @@ class _Incoming:
         client = self._scope.get("client")
         return client[0] if client else ""
 
+    @property
+    def scheme(self) -> str:
+        """Behind trusted proxies, the one they name."""
+        scheme: str = self._scope.get("scheme", "http")
+        return scheme
+
+    @property
+    def local_port(self) -> int:
+        """0 where the transport does not say."""
+        server = self._scope.get("server")
+        return (server[1] if server else None) or 0
+
     async def read(self, limit: int) -> bytes:
         """Whole, and never more than ``limit`` bytes of it in memory."""
         message = await self._receive()
@@ -191,13 +210,14 @@ async def _left(receive: Receive) -> None:
 
 
 def _headers(reply: Reply) -> list[tuple[bytes, bytes]]:
-    headers = list(cors.EVERY_ANSWER)
     if reply.media_type == "application/json":
-        headers.append(_JSON)
-    elif reply.media_type is not None:
-        headers.append((b"content-type", reply.media_type.encode("latin-1")))
-    if reply.chunks is None and reply.status != 204:
-        headers.append((b"content-length", b"%d" % len(reply.body)))
+        headers = [*_JSON_HEADERS, (b"content-length", b"%d" % len(reply.body))]
+    else:
+        headers = list(cors.EVERY_ANSWER)
+        if reply.media_type is not None:
+            headers.append((b"content-type", reply.media_type.encode("latin-1")))
+        if reply.chunks is None and reply.status != 204:
+            headers.append((b"content-length", b"%d" % len(reply.body)))
     if reply.headers:
         headers += [(k.lower().encode(), v.encode("latin-1")) for k, v in reply.headers.items()]
     return headers

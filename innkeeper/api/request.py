@@ -13,6 +13,7 @@ class Request:
 
     ``path`` has every path parameter; ``query`` has those that were given or have a default, by their wire
     names, arrays as lists; ``body`` is the decoded struct, or ``None`` where the operation has no JSON body.
+    ``scheme`` (``http`` or ``https``) and ``local_port`` tell which of our listeners it came to.
     """
 
     operation_id: str
@@ -21,6 +22,8 @@ class Request:
     body: Any
     raw_headers: RawHeaders
     client: str
+    scheme: str
+    local_port: int
     stream: Callable[[], AsyncIterator[bytes]]
 
     def header(self, name: str) -> str | None:

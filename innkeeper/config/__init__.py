@@ -255,6 +255,7 @@ class Settings:
             port_rest_s=self.port_rest_s,
             accept_unenforced=self.accept_unenforced,
             registry_builds=registry_builds,
+            public_url=self.public_url,
         )
 
     @property
