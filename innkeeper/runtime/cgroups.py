@@ -1,10 +1,12 @@
-"""Memory and CPU limits by control groups, version 1 or 2, one group per process.
+"""Memory and CPU limits by control groups, version 1 or 2, one group for each process.
 
 Part of the zygote too: standard library only, and little of it. Needs root: ``layout()`` tells.
 """
 
 import errno
 import os
+
+from innkeeper.runtime.proc_table import start_ticks
 
 _ROOT = "/sys/fs/cgroup"
 _PERIOD_US = 100_000
@@ -30,24 +32,27 @@ class Group:
 
     def __init__(self, version: str, name: str, root: str = _ROOT) -> None:
         self.version = version
+        self.name = name
         kinds = ("memory/", "cpu/") if version == "v1" else ("",)
         self._paths = [f"{root}/{kind}{name}" for kind in kinds]
         self._memory, self._cpu = self._paths[0], self._paths[-1]
 
-    def make(self, memory_mb: int, cpu_millis: int) -> None:
-        """Make it, or find it made, and set its limits."""
+    def make(self) -> None:
+        """Make it, or find it made, without limits yet."""
         for path in self._paths:
             self._make_directory(path)
+
+    def limit(self, memory_mb: int, cpu_millis: int) -> None:
+        """Set its limits, which hold for who is in it already, too."""
         quota = cpu_millis * _PERIOD_US // 1000
         if self.version == "v1":
-            # Swap counts too, where the kernel counts it; it may not be below the limit, so it
-            # comes second.
-            _write(f"{self._memory}/memory.limit_in_bytes", f"{memory_mb * 1024 * 1024}")
+            _write(f"{self._memory}/memory.limit_in_bytes", f"{memory_mb << 20}")
+            # Memory and swap together, where the kernel counts that; never below the limit itself.
             _write_if_there(f"{self._memory}/memory.memsw.limit_in_bytes", f"{memory_mb << 20}")
             _write(f"{self._cpu}/cpu.cfs_period_us", f"{_PERIOD_US}")
             _write(f"{self._cpu}/cpu.cfs_quota_us", f"{quota}")
         else:
-            _write(f"{self._memory}/memory.max", f"{memory_mb * 1024 * 1024}")
+            _write(f"{self._memory}/memory.max", f"{memory_mb << 20}")
             _write_if_there(f"{self._memory}/memory.swap.max", "0")
             _write(f"{self._cpu}/cpu.max", f"{quota} {_PERIOD_US}")
 
@@ -104,6 +109,19 @@ class Group:
                     return False
                 raise
         return True
+
+
+def remove_dead(version: str, parent: str, root: str = _ROOT) -> None:
+    """Remove groups that nobody is in and whose supervisor is gone."""
+    top = f"{root}/memory/{parent}" if version == "v1" else f"{root}/{parent}"
+    try:
+        names = [entry.name for entry in os.scandir(top) if entry.is_dir()]
+    except FileNotFoundError:
+        return
+    for name in names:
+        pid, _, ticks = name.partition("-")
+        if pid.isdecimal() and ticks.isdecimal() and start_ticks(int(pid)) != int(ticks):
+            Group(version, f"{parent}/{name}", root).remove()
 
 
 def _write(path: str, text: str) -> None:

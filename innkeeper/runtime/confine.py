@@ -46,7 +46,7 @@ def punch_hole(fd: int, length: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def become_game(spec: dict[str, Any], log_fd: int) -> None:
+def become_game(spec: dict[str, Any]) -> None:
     """Turn the calling, freshly forked process into one that may be handed to a game; it has its
     group already.
 
@@ -54,7 +54,8 @@ def become_game(spec: dict[str, Any], log_fd: int) -> None:
     where we are root), and no way to gain privileges. Raises ``OSError``.
     """
     os.setsid()
-    null = os.open("/dev/null", os.O_RDONLY)
+    log_fd = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     os.dup2(null, 0)
     os.dup2(log_fd, 1)
     os.dup2(log_fd, 2)

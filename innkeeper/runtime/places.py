@@ -1,7 +1,7 @@
 """Where the process runtime keeps things below its directory, and how its files are written.
 
     images/<build key>/{rootfs/, image.json}     processes/<id>/{spec.json, start.json, lock, log}
-    exits/<id>.json                              zygote.sock, zygote.lock, zygote.log, hints.sock
+    exits/<id>.json                              zygote.{sock,lock,log}, start.sock, hints.sock
 
 Part of the zygote too: standard library only, and little of it.
 """
@@ -9,9 +9,12 @@ Part of the zygote too: standard library only, and little of it.
 import json
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+GROUPS = "innkeeper"  # the parent of our control groups; their names are unique on the machine
 
 
 def process_dir(directory: str, process_id: str) -> str:
@@ -94,6 +97,13 @@ def socket_address(directory: str, name: str) -> Iterator[str]:
         yield f"/proc/self/fd/{fd}/{name}"
     finally:
         os.close(fd)
+
+
+def same_user(connection: socket.socket) -> bool:
+    """Whether the other end runs as our own user."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid == os.geteuid()
 
 
 def hint(directory: str, process_id: str) -> None:

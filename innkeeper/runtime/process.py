@@ -160,7 +160,7 @@ class ProcessRuntime:
             raise StartFailed(f"its image {spec.image_ref} is gone")
         self._refuse_taken_ports(spec.ports)
         env = host_env(spec, image, self._api_url, self._private_ip)
-        record = supervisor_spec(spec, image, env, self._installation_id, self._cgroup)
+        record = supervisor_spec(spec, image, env, self._installation_id)
         os.makedirs(places.process_dir(self._where, spec.process_id), mode=0o700, exist_ok=True)
         places.write_json(places.spec_path(self._where, spec.process_id), record)
         answer = await self._zygote.start(spec.process_id)

@@ -56,7 +56,7 @@ def host_env(spec: ProcessSpec, image: Image, api_url: str, private_ip: str) -> 
 
 
 def supervisor_spec(
-    spec: ProcessSpec, image: Image, env: dict[str, str], installation_id: str, cgroup: str | None
+    spec: ProcessSpec, image: Image, env: dict[str, str], installation_id: str
 ) -> dict[str, Any]:
     """What ``spec.json`` holds. ``cgroup`` is the version of the control groups, where there are
     any.
@@ -82,8 +82,6 @@ def supervisor_spec(
         "root": root,
         "cwd": cwd,
         "uid": uid,
-        "cgroup": cgroup,
-        "group": f"innkeeper/{spec.process_id}",
         "memory_mb": spec.memory_mb,
         "cpu_millis": spec.cpu_millis,
         "ports": [[p.name, p.container_port, p.host_port, p.protocol] for p in spec.ports],

@@ -71,7 +71,7 @@ def load(directory: str, process_id: str) -> Started | None:
         from_ms(record["booted_at"]),
         record["boot_id"] == proc_table.boot_id(),
         spec["uid"],
-        Group(spec["cgroup"], spec["group"]) if spec["cgroup"] else None,
+        Group(*record["group"]) if record["group"] else None,
         tuple(
             (name, inside, outside, protocol) for name, inside, outside, protocol in spec["ports"]
         ),

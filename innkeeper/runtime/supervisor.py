@@ -3,12 +3,14 @@
 It is forked from the zygote and needs no control plane. Two facts make it safe to ask twice: it
 holds a lock for as long as it lives, and ``start.json`` (pid, start time, boot) stands on disk
 before the game's first instruction, because the fork waits for a byte that is sent only then.
+It begins as a spare: forked ahead, with the fork that will become the game, in its control group.
 """
 
 import fcntl
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import time
@@ -19,11 +21,13 @@ from innkeeper.runtime import confine, places, proc_table
 from innkeeper.runtime.cgroups import Group
 
 _KILL_S = 5.0  # how long the rest of a session is chased before the end is recorded regardless
+_REQUEST_MAX = 200
 
 
 def lock(directory: str, process_id: str) -> int | None:
-    """The lock that tells a living supervisor; ``None`` where one holds it. Raises
-    ``FileNotFoundError``.
+    """The lock that tells a living supervisor; ``None`` where one holds it.
+
+    Raises ``FileNotFoundError``.
     """
     path = f"{places.process_dir(directory, process_id)}/lock"
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -35,141 +39,224 @@ def lock(directory: str, process_id: str) -> int | None:
     return fd
 
 
-def supervise(connection: socket.socket, directory: str, process_id: str) -> None:
-    """The whole life of a supervisor, in a fork of the zygote, which ends the fork afterwards."""
-    os.setsid()
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    gc.disable()
-    confine.name_process(f"inn-{process_id[:8]}")
-    confine.adopt_orphans()
-    try:
-        held = lock(directory, process_id)
-    except FileNotFoundError:
-        _answer(connection, {"failed": "removed", "errno": 0})
-        return
-    if held is None:
-        _answer(connection, {"again": True})
-    else:
-        _start_and_wait(connection, directory, process_id)
+class Supervisor:
+    """One supervisor, in its own fork. ``alive_fd`` reads end of file when the zygote is gone;
+    ``used_fd`` tells the zygote that a spare was used up. ``version``: of the control groups."""
 
+    def __init__(
+        self,
+        directory: str,
+        listener: socket.socket,
+        alive_fd: int,
+        used_fd: int,
+        version: str | None,
+    ) -> None:
+        self._directory = directory
+        self._listener = listener
+        self._alive_fd = alive_fd
+        self._used_fd = used_fd
+        self._group: Group | None = None
+        if version is not None:
+            own = proc_table.start_ticks(os.getpid())
+            self._group = Group(version, f"{places.GROUPS}/{os.getpid()}-{own}")
 
-def _start_and_wait(connection: socket.socket, directory: str, process_id: str) -> None:
-    started = places.read_json(places.start_path(directory, process_id))
-    if started is not None:
-        # Started earlier, by a supervisor that is gone: it is never started twice.
-        _answer(connection, {"booted_at": started["booted_at"]})
-        return
-    spec = places.read_json(places.spec_path(directory, process_id))
-    if spec is None:
-        _answer(connection, {"failed": "removed", "errno": 0})
-        return
-    group = Group(spec["cgroup"], spec["group"]) if spec["cgroup"] else None
-    pid = _start(connection, directory, spec, group)
-    if pid is None:
-        if group is not None:
-            group.remove()
-        return
-    connection.close()
-    _wait(directory, process_id, pid, group)
+    def run(self) -> None:
+        """Its whole life: wait for a request, start the game, wait for its end."""
+        os.setsid()
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        gc.disable()
+        confine.name_process("inn-spare")
+        confine.adopt_orphans()
+        if self._group is not None:
+            self._group.make()
+        game = _Fork(self._group)
+        process_id = self._start_one(game)
+        if process_id is None:
+            game.discard()
+        else:
+            confine.name_process(f"inn-{process_id[:8]}")
+            self._wait(process_id, game.pid)
+        if self._group is not None:
+            self._group.remove()
+        if process_id is not None:
+            places.hint(self._directory, process_id)
 
+    def _start_one(self, game: "_Fork") -> str | None:
+        """Serve requests until one uses the fork up: the id of the process, if it was started."""
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        poll.register(self._alive_fd, select.POLLIN)
+        self._listener.setblocking(False)
+        while True:
+            if self._alive_fd in [fd for fd, _ in poll.poll()]:
+                return None
+            try:
+                connection, _ = self._listener.accept()
+            except BlockingIOError:
+                continue  # another spare took it
+            with connection:
+                started = self._request(connection, game)
+            if game.used:
+                # Only now may the zygote make another: forks and groups get into one another's way.
+                os.write(self._used_fd, b"!")
+                for fd in (self._alive_fd, self._used_fd):
+                    os.close(fd)
+                self._listener.close()
+                return started
 
-def _start(
-    connection: socket.socket, directory: str, spec: dict[str, Any], group: Group | None
-) -> int | None:
-    """Fork, record, let go; answers the caller. The pid, or ``None`` where it could not be started."""
-    process_id = spec["process_id"]
-    log_fd = os.open(
-        places.log_path(directory, process_id),
-        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
-        0o600,
-    )
-    try:
-        if group is not None:
-            group.make(spec["memory_mb"], spec["cpu_millis"])
-    except OSError as error:
-        _answer(connection, {"failed": "group", "errno": error.errno})
+    def _request(self, connection: socket.socket, game: "_Fork") -> str | None:
+        if not places.same_user(connection):
+            return None
+        try:
+            word, _, process_id = connection.recv(_REQUEST_MAX).decode("ascii").partition(" ")
+        except (ConnectionResetError, UnicodeDecodeError):
+            return None
+        if word != "start" or "/" in process_id:
+            return None
+        try:
+            held = lock(self._directory, process_id)
+        except FileNotFoundError:
+            _answer(connection, {"failed": "removed", "errno": 0})
+            return None
+        if held is None:
+            _answer(connection, {"again": True})
+            return None
+        started = places.read_json(places.start_path(self._directory, process_id))
+        spec = places.read_json(places.spec_path(self._directory, process_id))
+        if started is not None:
+            # By a supervisor that is gone: a process is never started twice.
+            _answer(connection, {"booted_at": started["booted_at"]})
+        elif spec is None:
+            _answer(connection, {"failed": "removed", "errno": 0})
+        else:
+            answer = self._start(spec, game)
+            _answer(connection, answer)
+            if "booted_at" in answer:
+                return process_id
+        os.close(held)
         return None
-    go_read, go_write = os.pipe()
-    told_read, told_write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _game(spec, group, log_fd, (go_read, go_write), told_write)
-    os.close(go_read)
-    os.close(told_write)
-    os.close(log_fd)
-    booted_at = time.time_ns() // 1_000_000
-    record = {
-        "pid": pid,
-        "start_ticks": proc_table.start_ticks(pid),
-        "boot_id": proc_table.boot_id(),
-        "supervisor": os.getpid(),
-        "booted_at": booted_at,
-    }
-    places.write_json(places.start_path(directory, process_id), record)
-    try:
-        os.write(go_write, b"!")
-    except BrokenPipeError:
-        pass  # it failed already, and has told why
-    os.close(go_write)
-    told = os.read(told_read, 200)
-    os.close(told_read)
-    if not told:
-        _answer(connection, {"booted_at": booted_at})
-        return pid
-    os.waitpid(pid, 0)
-    os.unlink(places.start_path(directory, process_id))
-    stage, _, number = told.decode().partition(" ")
-    _answer(connection, {"failed": stage, "errno": int(number)})
-    return None
+
+    def _start(self, spec: dict[str, Any], game: "_Fork") -> dict[str, Any]:
+        """Hand the fork its specification, record it, let it go; the answer to the caller."""
+        process_id = spec["process_id"]
+        try:
+            if self._group is not None:
+                self._group.limit(spec["memory_mb"], spec["cpu_millis"])
+        except OSError as error:
+            return {"failed": "limits", "errno": error.errno}
+        spec["log"] = places.log_path(self._directory, process_id)
+        game.prepare(spec)
+        booted_at = time.time_ns() // 1_000_000
+        record = {
+            "pid": game.pid,
+            "start_ticks": game.start_ticks,
+            "boot_id": proc_table.boot_id(),
+            "supervisor": os.getpid(),
+            "group": None if self._group is None else [self._group.version, self._group.name],
+            "booted_at": booted_at,
+        }
+        path = places.start_path(self._directory, process_id)
+        places.write_json(path, record)
+        failed = game.go()
+        if failed is None:
+            return {"booted_at": booted_at}
+        os.unlink(path)
+        return failed
+
+    def _wait(self, process_id: str, pid: int) -> None:
+        """Until the first process ends; then end what it left behind, and record."""
+        # Not reaped yet: its pid, which is also its session's number, stays taken while the rest
+        # is killed.
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)) and ended.si_pid != pid:
+            os.waitpid(ended.si_pid, 0)  # an orphan that was left to us
+        at = time.time_ns() // 1_000_000
+        out_of_memory = self._group is not None and self._group.oom_kills() > 0
+        kill_family(pid, proc_table.start_ticks(pid), os.getpid(), self._group)
+        _, status = os.waitpid(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        record = {
+            "code": code if code >= 0 else None,
+            "signal": -code if code < 0 else None,
+            "oom": out_of_memory and code != 0,
+            "at": at,
+        }
+        path = places.exit_path(self._directory, process_id)
+        places.write_json(path, record, durable=True, keep_old=True)
 
 
-def _game(
-    spec: dict[str, Any], group: Group | None, log_fd: int, go: tuple[int, int], told: int
-) -> NoReturn:
-    """In the fork: become the game, or tell why not. ``told`` closes by itself when the exec
-    succeeds.
-    """
+class _Fork:
+    """The fork that becomes the game: it waits, first for its specification, then for the go."""
+
+    def __init__(self, group: Group | None) -> None:
+        self.used = False
+        spec_read, self._spec = os.pipe()
+        go_read, self._go = os.pipe()
+        self._told, told = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            for fd in (self._spec, self._go, self._told):
+                os.close(fd)
+            _become_game(group, spec_read, go_read, told)
+        for fd in (spec_read, go_read, told):
+            os.close(fd)
+        self.start_ticks = proc_table.start_ticks(self.pid)
+
+    def prepare(self, spec: dict[str, Any]) -> None:
+        """Send the specification; the fork confines itself meanwhile."""
+        self.used = True
+        data = memoryview(json.dumps(spec).encode())
+        try:
+            while data:
+                data = data[os.write(self._spec, data) :]
+        except BrokenPipeError:
+            pass  # it failed already, and tells why in go()
+        os.close(self._spec)
+
+    def go(self) -> dict[str, Any] | None:
+        """Let it become the game. ``None``, or what failed: ``failed`` (the stage) and ``errno``."""
+        try:
+            os.write(self._go, b"!")
+        except BrokenPipeError:
+            pass  # it failed already, and has told why
+        os.close(self._go)
+        told = os.read(self._told, 200).decode()
+        os.close(self._told)
+        if not told:
+            return None
+        os.waitpid(self.pid, 0)
+        stage, _, number = told.partition(" ")
+        return {"failed": stage, "errno": int(number)}
+
+    def discard(self) -> None:
+        """End it, unless it has ended."""
+        if not self.used:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+
+def _become_game(group: Group | None, spec_fd: int, go_fd: int, told_fd: int) -> NoReturn:
+    """In the fork. ``told_fd`` closes by itself when the program takes over."""
     stage = "group"
     try:
-        os.close(go[1])
         if group is not None:
             group.join()
+        with open(spec_fd, "rb") as file:
+            data = file.read()
+        if not data:
+            os._exit(127)  # the supervisor was not needed
+        spec = json.loads(data)
         stage = "confine"
-        confine.become_game(spec, log_fd)
+        confine.become_game(spec)
         stage = "exec"
-        if os.read(go[0], 1) == b"!":
+        if os.read(go_fd, 1) == b"!":
             os.execve(spec["exe"], spec["argv"], spec["env"])
         # End of file: the supervisor died before it could record us.
-        os._exit(127)
     except OSError as error:
-        os.write(told, f"{stage} {error.errno or 0}".encode())
+        os.write(told_fd, f"{stage} {error.errno or 0}".encode())
     finally:
         os._exit(127)
-
-
-def _wait(directory: str, process_id: str, pid: int, group: Group | None) -> None:
-    """Until the first process ends; then end what it left behind, and record."""
-    # Not reaped yet: its pid, which is also its session's number, stays taken while the rest is
-    # killed.
-    while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)) and ended.si_pid != pid:
-        os.waitpid(ended.si_pid, 0)  # an orphan that was left to us
-    at = time.time_ns() // 1_000_000
-    out_of_memory = group is not None and group.oom_kills() > 0
-    kill_family(pid, proc_table.start_ticks(pid), os.getpid(), group)
-    _, status = os.waitpid(pid, 0)
-    code = os.waitstatus_to_exitcode(status)
-    record = {
-        "code": code if code >= 0 else None,
-        "signal": -code if code < 0 else None,
-        "oom": out_of_memory and code != 0,
-        "at": at,
-    }
-    places.write_json(places.exit_path(directory, process_id), record, durable=True, keep_old=True)
-    if group is not None:
-        group.remove()
-    places.hint(directory, process_id)
 
 
 def kill_family(

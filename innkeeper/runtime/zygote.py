@@ -1,10 +1,9 @@
-"""``python -m innkeeper.runtime.zygote DIR LOG_BYTES_MAX``: forks supervisors on request, and
-bounds the logs.
+"""``python -m innkeeper.runtime.zygote DIR LOG_BYTES_MAX``: keeps spare supervisors, bounds logs.
 
 It stays when the control plane is killed, and games stay when it is killed itself. A small
 interpreter that has all modules loaded forks in well under a millisecond, and shares nearly all its
-memory with its forks. Requests are single packets on ``zygote.sock``: ``hello``, ``start <process
-id>``, ``stop``.
+memory with its forks. Requests to start go to the spares, on ``start.sock``; those to the zygote
+itself are single packets on ``zygote.sock``: ``hello`` and ``stop``.
 """
 
 import fcntl
@@ -13,25 +12,25 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 import traceback
 
-from innkeeper.runtime import confine, places
-from innkeeper.runtime.supervisor import supervise
+from innkeeper.runtime import cgroups, confine, places, proc_table
+from innkeeper.runtime.supervisor import Supervisor
 
-VERSION = 1  # of the requests and files; a control plane that knows another one starts a zygote of its own
+# Of the requests and files; a control plane that knows another one starts a zygote of its own.
+VERSION = 1
 _REQUEST_MAX = 200
-_BACKLOG = 512
+_BACKLOG = 1024
+_SPARES = 3
 _LOG_ROUND_S, _LOG_ROUND_BUSY_S = 1.0, 0.05
 _PAGE = 4096
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until told to stop. Returns at once, with 0, in the process that was started: the
-    server is its fork.
-    """
+    """Serve until told to stop. Returns at once in the process that was started: the server is its
+    fork, and already takes requests then."""
     directory, log_bytes_max = arguments[0], int(arguments[1])
     lock_fd = os.open(f"{directory}/zygote.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -39,57 +38,64 @@ def main(arguments: list[str]) -> int:
     except BlockingIOError:
         return 0  # another one serves already
     os.umask(0o077)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with places.socket_address(directory, "zygote.sock") as address:
-        if os.path.lexists(address):
-            os.unlink(address)
-        listener.bind(address)
     ready_read, ready_write = os.pipe()
     if os.fork():
         os.close(ready_write)
         return 0 if os.read(ready_read, 1) else 1
-    listener.listen(_BACKLOG)  # in the fork, so that the kernel names its pid to those who connect
-    os.write(ready_write, b"!")
-    os.close(ready_write)
     os.close(ready_read)
     os.setsid()
     confine.name_process("inn-zygote")
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody needs the supervisors' own exit status
-    gc.collect()
-    gc.freeze()
-    _Zygote(directory, log_bytes_max, listener, lock_fd).serve()
+    # In the fork, so that the kernel names its pid to those who connect.
+    zygote = Zygote(directory, log_bytes_max, lock_fd)
+    os.write(ready_write, b"!")
+    os.close(ready_write)
+    zygote.serve()
     return 0
 
 
-class _Zygote:
-    def __init__(
-        self, directory: str, log_bytes_max: int, listener: socket.socket, lock_fd: int
-    ) -> None:
+class Zygote:
+    """The server. Holds ``lock_fd`` for as long as it lives."""
+
+    def __init__(self, directory: str, log_bytes_max: int, lock_fd: int) -> None:
         self._directory = directory
         self._logs = LogBound(directory, log_bytes_max)
         self._hello = f"{VERSION} {log_bytes_max}".encode()
-        self._listener = listener
         self._lock_fd = lock_fd
+        self._version = cgroups.layout() if os.geteuid() == 0 else None
+        if self._version is not None:
+            cgroups.remove_dead(self._version, places.GROUPS)
+        proc_table.boot_id()  # read once, for all forks
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody needs the supervisors' own status
+        self._starts = _listener(directory, "start.sock")
+        self._listener = _listener(directory, "zygote.sock")
+        self._alive_read, self._alive_write = os.pipe()
+        self._used_read, self._used_write = os.pipe()
         self._poll = select.poll()
-        self._poll.register(listener, select.POLLIN)
+        for fd in (self._listener.fileno(), self._used_read):
+            self._poll.register(fd, select.POLLIN)
         self._connections: dict[int, socket.socket] = {}
         self._stopping = False
+        gc.collect()
+        gc.freeze()
+        for _ in range(_SPARES):
+            self._fork_spare()
 
     def serve(self) -> None:
+        """Until told to stop; the spares then end by themselves."""
         while not self._stopping:
-            ready = self._poll.poll(self._logs.wait_s() * 1000)
-            for fd, _events in ready:
+            for fd, _events in self._poll.poll(self._logs.wait_s() * 1000):
                 if fd == self._listener.fileno():
                     self._accept()
+                elif fd == self._used_read:
+                    for _ in os.read(self._used_read, _SPARES):
+                        self._fork_spare()
                 else:
                     self._request(self._connections.pop(fd))
             self._logs.round()
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        _pid, uid, _gid = struct.unpack("3i", credentials)
-        if uid != os.geteuid():
+        if not places.same_user(connection):
             connection.close()
             return
         self._connections[connection.fileno()] = connection
@@ -99,39 +105,42 @@ class _Zygote:
         self._poll.unregister(connection)
         with connection:
             try:
-                words = connection.recv(_REQUEST_MAX).decode("ascii").split(" ")
-            except (ConnectionResetError, UnicodeDecodeError):
+                request = connection.recv(_REQUEST_MAX)
+                if request == b"stop":
+                    self._stopping = True
+                connection.send(self._hello, socket.MSG_NOSIGNAL)
+            except (BrokenPipeError, ConnectionResetError):
                 return
-            if words == ["hello"]:
-                self._say(connection, self._hello)
-            elif words == ["stop"]:
-                self._stopping = True
-                self._say(connection, b"stopping")
-            elif words[0] == "start" and len(words) == 2 and "/" not in words[1]:
-                self._start(connection, words[1])
 
-    def _say(self, connection: socket.socket, text: bytes) -> None:
-        try:
-            connection.send(text, socket.MSG_NOSIGNAL)
-        except (BrokenPipeError, ConnectionResetError):
-            return
-
-    def _start(self, connection: socket.socket, process_id: str) -> None:
+    def _fork_spare(self) -> None:
         if os.fork():
             return
         try:
-            # The lock and the sockets are the zygote's alone: a supervisor outlives it.
-            os.close(self._lock_fd)
+            # A spare outlives us only with a game, and then holds nothing that is ours.
+            for fd in (self._lock_fd, self._alive_write, self._used_read):
+                os.close(fd)
             self._listener.close()
             for other in self._connections.values():
                 other.close()
-            supervise(connection, self._directory, process_id)
+            Supervisor(
+                self._directory, self._starts, self._alive_read, self._used_write, self._version
+            ).run()
             os._exit(0)
         except BaseException:  # noqa: BLE001 - a fork must never return into the zygote's loop
             traceback.print_exc()
             sys.stderr.flush()
         finally:
             os._exit(1)
+
+
+def _listener(directory: str, name: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with places.socket_address(directory, name) as address:
+        if os.path.lexists(address):
+            os.unlink(address)
+        listener.bind(address)
+    listener.listen(_BACKLOG)
+    return listener
 
 
 class LogBound:

@@ -54,7 +54,7 @@ class ZygoteClient:
             raise RuntimeAway(f"the process runtime's zygote does not answer: {error}") from error
 
     async def _start(self, process_id: str) -> dict[str, Any]:
-        connection = _connect(self._directory)
+        connection = _connect(self._directory, "start.sock")
         loop = asyncio.get_running_loop()
         ready = asyncio.Event()
         try:
@@ -84,11 +84,11 @@ def stop_zygote(directory: Path) -> None:
     _stop(str(directory))
 
 
-def _connect(directory: str) -> socket.socket:
+def _connect(directory: str, name: str = "zygote.sock") -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         connection.setblocking(False)
-        with places.socket_address(directory, "zygote.sock") as address:
+        with places.socket_address(directory, name) as address:
             connection.connect(address)
     except BaseException:
         connection.close()
@@ -143,10 +143,19 @@ def _stop(directory: str) -> None:
         except OSError:
             return
     until = time.monotonic() + _STOP_TIMEOUT_S
-    while ticks is not None and proc_table.alive(pid, ticks):
+    while (ticks is not None and proc_table.alive(pid, ticks)) or _spares(directory):
         if time.monotonic() >= until:
             proc_table.send_signal(
                 pid, signal.SIGKILL, lambda: proc_table.start_ticks(pid) == ticks
             )
             return
         time.sleep(0.005)
+
+
+def _spares(directory: str) -> bool:
+    """Whether any spare still listens: they end by themselves when the zygote does."""
+    try:
+        _connect(directory, "start.sock").close()
+    except OSError:
+        return False
+    return True
