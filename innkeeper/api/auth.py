@@ -18,10 +18,12 @@ def token_of(headers: RawHeaders) -> str:
     """The token of ``Authorization: Bearer X`` or ``Authorization: X``. Raises ``Unauthenticated``."""
     for name, value in headers:
         if name == b"authorization":
-            text = value[: TOKEN_BYTES_MAX + 1].decode("utf-8", "replace").strip()
-            scheme, _, rest = text.partition(" ")
-            token = rest.strip() if scheme.lower() == "bearer" else text
-            if token and len(value) <= TOKEN_BYTES_MAX:
+            if len(value) > TOKEN_BYTES_MAX:
+                break
+            text = value.decode("utf-8", "replace").strip()
+            # A bare "Bearer" is a scheme without a token.
+            token = text[6:].lstrip() if f"{text} "[:7].lower() == "bearer " else text
+            if token:
                 return token
             break
     raise Unauthenticated("Missing or malformed token: send Authorization: Bearer <token>")

@@ -37,9 +37,6 @@ class Reader:
 
     def path(self, values: dict[str, str]) -> Mapping[str, Any]:
         """The path's values, by name."""
-        for name, value in values.items():
-            if "\0" in value:
-                raise Invalid(f"path.{name}", "must not hold a NUL character")
         if not self._in_path:
             return values
         read: dict[str, Any] = dict(values)

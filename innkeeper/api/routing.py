@@ -14,7 +14,7 @@ SEGMENTS_MAX = 32
 
 
 class UnreadablePath(ValueError):
-    """A path whose percent-encoding is not UTF-8: nothing of ours has such a name."""
+    """A path that is not UTF-8, or holds a NUL character: nothing of ours has such a name."""
 
 
 @dataclass(slots=True)
@@ -111,6 +111,8 @@ def _segments(raw_path: bytes) -> list[str]:
         segments = raw_path.decode("ascii").split("/")[1:]
         if b"%" in raw_path:
             segments = [unquote(segment, errors="strict") for segment in segments]
+            if b"%00" in raw_path:
+                raise UnreadablePath("the path holds a NUL character")
     except UnicodeDecodeError as fault:
         raise UnreadablePath("the path is not UTF-8") from fault
     return segments

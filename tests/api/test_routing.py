@@ -81,8 +81,10 @@ def test_no_such_path(router: Router[str], path: bytes) -> None:
     assert router.find("GET", path) is None
 
 
-@pytest.mark.parametrize("path", [b"/apps/v2/apps/%ff", b"/apps/v2/apps/\xff"])
-def test_a_path_that_is_not_utf_8(router: Router[str], path: bytes) -> None:
+@pytest.mark.parametrize(
+    "path", [b"/apps/v2/apps/%ff", b"/apps/v2/apps/\xff", b"/apps/v2/apps/%00"]
+)
+def test_a_path_that_no_name_can_have(router: Router[str], path: bytes) -> None:
     with pytest.raises(UnreadablePath):
         router.find("GET", path)
 
