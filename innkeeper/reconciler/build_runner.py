@@ -13,9 +13,8 @@ from typing import Any
 
 from innkeeper.core.catalog import Build
 from innkeeper.core.errors import BuildFailed, InnkeeperError
-from innkeeper.interfaces import Builder, BuiltImage, Uploads
+from innkeeper.interfaces import Builder, BuiltImage, Clock, Store, Uploads
 from innkeeper.reconciler.build_log import BuildLog, append_line, read_log
-from innkeeper.reconciler.perform import Surroundings
 from innkeeper.usecases import builds
 
 log = logging.getLogger(__name__)
@@ -44,23 +43,24 @@ class _Run:
         self.work.cancel()
 
 
-class DiskBuildRunner:
+class SerialBuildRunner:
     """See :class:`~innkeeper.interfaces.BuildRunner`."""
 
     def __init__(
         self,
-        around: Surroundings,
+        store: Store,
         builder: Builder,
         uploads: Uploads,
+        clock: Clock,
         directory: Path,
         limit_s: float = BUILD_LIMIT_S,
     ) -> None:
         """``directory`` keeps the logs. Make it in the event loop; ``open`` before use."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._store = around.store
+        self._store = store
         self._builder = builder
         self._uploads = uploads
-        self._clock = around.clock
+        self._clock = clock
         self._directory = directory
         self._limit_s = limit_s
         self._turn = asyncio.Semaphore(1)

@@ -35,7 +35,7 @@ _ARCHIVE = re.compile(r"archive-([0-9a-f]{64})\.tar\.gz", re.ASCII)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class DiskUploads:
+class UploadsOnDisk:
     """See :class:`~innkeeper.interfaces.Uploads`. One directory below ``root`` for each build."""
 
     def __init__(self, root: Path, part_time_min_s: float = PART_TIME_MIN_S) -> None:

@@ -11,10 +11,9 @@ import pytest
 from innkeeper.core.errors import BuildFailed, RuntimeAway
 from innkeeper.interfaces import BuiltImage
 from innkeeper.reconciler.build_log import BuildLog
-from innkeeper.reconciler.build_runner import DiskBuildRunner
-from innkeeper.reconciler.perform import Surroundings
+from innkeeper.reconciler.build_runner import SerialBuildRunner
 from innkeeper.store.opening import open_store
-from innkeeper.telemetry.uploads import DiskUploads
+from innkeeper.telemetry.uploads import UploadsOnDisk
 from innkeeper.testing.studio import Studio
 from innkeeper.usecases import builds, processes
 from innkeeper.usecases.builds import NewBuild
@@ -71,26 +70,16 @@ class Yard:
     def __init__(self, studio: Studio, path: Path) -> None:
         self.studio = studio
         self.path = path
-        nothing: Any = None
-        self.around = Surroundings(
-            studio.store,
-            nothing,
-            nothing,
-            studio.clock,
-            studio.ids,
-            studio.policy,
-            "127.0.0.1",
-            lambda key: None,
-        )
         self.builder = ToldBuilder()
-        self.uploads = DiskUploads(path / "uploads")
+        self.uploads = UploadsOnDisk(path / "uploads")
         self.runner = self.another()
 
-    def another(self, **changes: Any) -> DiskBuildRunner:
-        return DiskBuildRunner(
-            self.around,
+    def another(self, **changes: Any) -> SerialBuildRunner:
+        return SerialBuildRunner(
+            self.studio.store,
             self.builder,
             self.uploads,
+            self.studio.clock,
             self.path / "builds",
             **changes,
         )

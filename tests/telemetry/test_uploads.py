@@ -13,7 +13,7 @@ import pytest
 
 from innkeeper.core.errors import Invalid, StateConflict, TimedOut, Unavailable
 from innkeeper.telemetry import uploads
-from innkeeper.telemetry.uploads import DiskUploads
+from innkeeper.telemetry.uploads import UploadsOnDisk
 
 KEY = "11111111-2222-4333-8444-555555555555"
 OTHER = "99999999-2222-4333-8444-555555555555"
@@ -29,11 +29,11 @@ def left(root: Path) -> list[str]:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> DiskUploads:
-    return DiskUploads(tmp_path / "uploads")
+def kept(tmp_path: Path) -> UploadsOnDisk:
+    return UploadsOnDisk(tmp_path / "uploads")
 
 
-async def test_parts_become_the_archive(kept: DiskUploads, tmp_path: Path) -> None:
+async def test_parts_become_the_archive(kept: UploadsOnDisk, tmp_path: Path) -> None:
     first = await kept.put_part(KEY, 1, 5, sent(b"ab", b"cde"))
     second = await kept.put_part(KEY, 2, 2, sent(b"fg"))
     assert first == f'"{hashlib.md5(b"abcde").hexdigest()}"'
@@ -53,7 +53,7 @@ async def test_parts_become_the_archive(kept: DiskUploads, tmp_path: Path) -> No
     assert kept.archive(KEY) is None
 
 
-async def test_the_last_upload_of_a_part_wins(kept: DiskUploads, tmp_path: Path) -> None:
+async def test_the_last_upload_of_a_part_wins(kept: UploadsOnDisk, tmp_path: Path) -> None:
     old = await kept.put_part(KEY, 1, 3, sent(b"old"))
     new = await kept.put_part(KEY, 1, 3, sent(b"new"))
     assert len(left(tmp_path)) == 1
@@ -64,21 +64,21 @@ async def test_the_last_upload_of_a_part_wins(kept: DiskUploads, tmp_path: Path)
 
 @pytest.mark.parametrize("pieces", [(), (b"abc",), (b"abcd", b"ef"), (b"x" * 10_000_000,)])
 async def test_a_part_of_another_size_leaves_nothing(
-    kept: DiskUploads, tmp_path: Path, pieces: tuple[bytes, ...]
+    kept: UploadsOnDisk, tmp_path: Path, pieces: tuple[bytes, ...]
 ) -> None:
     with pytest.raises(Invalid, match="exactly 5 bytes"):
         await kept.put_part(KEY, 1, 5, sent(*pieces))
     assert left(tmp_path) == []
 
 
-async def test_a_refused_part_does_not_replace_a_good_one(kept: DiskUploads) -> None:
+async def test_a_refused_part_does_not_replace_a_good_one(kept: UploadsOnDisk) -> None:
     good = await kept.put_part(KEY, 1, 3, sent(b"abc"))
     with pytest.raises(Invalid):
         await kept.put_part(KEY, 1, 3, sent(b"ab"))
     await kept.assemble(KEY, [(1, good)], 3)
 
 
-async def test_a_list_that_does_not_fit_makes_no_archive(kept: DiskUploads, tmp_path: Path) -> None:
+async def test_a_list_that_does_not_fit_makes_no_archive(kept: UploadsOnDisk, tmp_path: Path) -> None:
     one = await kept.put_part(KEY, 1, 3, sent(b"abc"))
     two = await kept.put_part(KEY, 2, 3, sent(b"def"))
     for parts, size in (
@@ -99,7 +99,7 @@ async def test_a_list_that_does_not_fit_makes_no_archive(kept: DiskUploads, tmp_
 
 
 @pytest.mark.parametrize("key", ["", "..", "a/b", "../" + KEY, KEY + "\n", KEY.upper() + "X"])
-async def test_only_our_own_keys_name_a_directory(kept: DiskUploads, key: str) -> None:
+async def test_only_our_own_keys_name_a_directory(kept: UploadsOnDisk, key: str) -> None:
     with pytest.raises(Invalid):
         await kept.put_part(key, 1, 1, sent(b"a"))
     with pytest.raises(Invalid):
@@ -107,7 +107,7 @@ async def test_only_our_own_keys_name_a_directory(kept: DiskUploads, key: str) -
 
 
 async def test_a_client_that_stalls_or_leaves_leaves_nothing(tmp_path: Path) -> None:
-    kept = DiskUploads(tmp_path / "uploads", part_time_min_s=0.01)
+    kept = UploadsOnDisk(tmp_path / "uploads", part_time_min_s=0.01)
 
     async def stalls() -> AsyncIterator[bytes]:
         yield b"a" * uploads.BLOCK_BYTES
@@ -120,8 +120,8 @@ async def test_a_client_that_stalls_or_leaves_leaves_nothing(tmp_path: Path) -> 
     with pytest.raises(TimedOut):
         await kept.put_part(KEY, 1, 3, stalls_small())
     with pytest.raises(ConnectionResetError):
-        await DiskUploads(tmp_path / "uploads").put_part(KEY, 1, 10**9, leaves())
-    slow = asyncio.create_task(DiskUploads(tmp_path / "uploads").put_part(KEY, 1, 10**9, stalls()))
+        await UploadsOnDisk(tmp_path / "uploads").put_part(KEY, 1, 10**9, leaves())
+    slow = asyncio.create_task(UploadsOnDisk(tmp_path / "uploads").put_part(KEY, 1, 10**9, stalls()))
     while not left(tmp_path):
         await asyncio.sleep(0)
     slow.cancel()
@@ -136,7 +136,7 @@ async def stalls_small() -> AsyncIterator[bytes]:
 
 
 async def test_a_full_disk_is_said_and_leaves_nothing(
-    kept: DiskUploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kept: UploadsOnDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = await kept.put_part(KEY, 1, 3, sent(b"abc"))
 
@@ -160,7 +160,7 @@ async def test_a_full_disk_is_said_and_leaves_nothing(
 
 
 async def test_an_upload_that_is_discarded_meanwhile_ends_and_stays_away(
-    kept: DiskUploads, tmp_path: Path
+    kept: UploadsOnDisk, tmp_path: Path
 ) -> None:
     async def discards() -> AsyncIterator[bytes]:
         yield b"a" * uploads.BLOCK_BYTES
@@ -172,7 +172,7 @@ async def test_an_upload_that_is_discarded_meanwhile_ends_and_stays_away(
 
 
 async def test_a_sweep_keeps_what_is_wanted_and_what_is_under_way(
-    kept: DiskUploads, tmp_path: Path
+    kept: UploadsOnDisk, tmp_path: Path
 ) -> None:
     await kept.put_part(KEY, 1, 1, sent(b"a"))
     await kept.put_part(OTHER, 1, 1, sent(b"b"))
