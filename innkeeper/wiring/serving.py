@@ -24,13 +24,13 @@ from innkeeper.core.capacity import Machine, machine_capacity
 from innkeeper.core.errors import InnkeeperError, StateConflict
 from innkeeper.core.ids import Ids
 from innkeeper.interfaces import Context, Logs, Policy, Store, Tx
-from innkeeper.reconciler.build_runner import DiskBuildRunner
+from innkeeper.reconciler.build_runner import SerialBuildRunner
 from innkeeper.reconciler.loop import Reconciler
 from innkeeper.reconciler.perform import Surroundings
 from innkeeper.reconciler.sandboxes import SandboxKeeper
 from innkeeper.store.opening import open_store
 from innkeeper.telemetry.logs import ProcessLogs
-from innkeeper.telemetry.uploads import DiskUploads
+from innkeeper.telemetry.uploads import UploadsOnDisk
 from innkeeper.usecases import installation, lifecycle
 from innkeeper.usecases.installation import Installation
 from innkeeper.wiring.last_run import LastRun, last_run
@@ -147,11 +147,13 @@ class ControlPlane:
         self.logs = ProcessLogs(
             settings.data_dir / "logs", runtime.log_source, cap_bytes=settings.log_cap_bytes
         )
-        uploads = DiskUploads(settings.data_dir / "uploads")
+        uploads = UploadsOnDisk(settings.data_dir / "uploads")
         around = Surroundings(
             store, runtime, self.logs, now, ids, policy, public_ip(policy.public_host), self._wake
         )
-        self.builds = DiskBuildRunner(around, parts.builder, uploads, settings.data_dir / "builds")
+        self.builds = SerialBuildRunner(
+            store, parts.builder, uploads, now, settings.data_dir / "builds"
+        )
         keeper = (
             SandboxKeeper(around, settings.sandboxes_ahead, SANDBOXES_MAX)
             if runtime.capabilities.sandboxes and settings.sandboxes_ahead
@@ -179,6 +181,7 @@ class ControlPlane:
         return [
             lambda: around.record(lambda tx, c: lifecycle.sweep(tx, c.now)),
             logs.prune,
+            self.builds.sweep,
         ]
 
     async def _ready(self) -> str | None:
@@ -194,6 +197,7 @@ class ControlPlane:
 
     async def run(self, sockets: list[socket.socket], begun: Callable[[], None]) -> None:
         """Serve until a signal; ``begun`` is called once requests are taken."""
+        await self.builds.open()
         server = _server(self._settings, self.application, begun)
         reconciling = asyncio.create_task(self.reconciler.run())
         serving = asyncio.create_task(server.serve(sockets))
@@ -204,6 +208,7 @@ class ControlPlane:
             self._end(server)
             reconciling.cancel()
             await asyncio.gather(reconciling, serving, return_exceptions=True)
+            await self.builds.close()
         for task in done:
             # The loop never ends by itself: if it did, the reason must be seen.
             task.result()
