@@ -13,6 +13,7 @@ from innkeeper.core.snapshot import Limits
 from innkeeper.interfaces import Context, Runtime, Store, Tx
 from innkeeper.reconciler.loop import Pace, Reconciler
 from innkeeper.reconciler.perform import Surroundings
+from innkeeper.runtime.container import ContainerRuntime
 from innkeeper.runtime.engine_service import stop_engine_service
 from innkeeper.runtime.zygote_client import stop_zygote
 from innkeeper.store.opening import open_store
@@ -98,7 +99,7 @@ async def _stop_all(
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-    await _remove_the_rest(around, runtime)
+    await _remove_the_rest(runtime)
 
 
 def _stop_every_process(tx: Tx, context: Context) -> int:
@@ -111,11 +112,11 @@ def _stop_every_process(tx: Tx, context: Context) -> int:
     return count
 
 
-async def _remove_the_rest(around: Surroundings, runtime: Runtime) -> None:
-    """What nobody owns any more, or did not end in time: removed by force. Then the sandboxes."""
-    listing = await runtime.observe()
-    for process_id in listing.processes:
+async def _remove_the_rest(runtime: Runtime) -> None:
+    """What nobody owns any more, or did not end in time, is removed by force; then the sandboxes."""
+    if isinstance(runtime, ContainerRuntime):
+        await runtime.remove_all()
+        return
+    for process_id in (await runtime.observe()).processes:
         log.warning("process %s did not end in time: removing it", process_id)
         await runtime.remove(process_id)
-    for sandbox_id in listing.sandboxes:
-        await runtime.remove_sandbox(sandbox_id)
