@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -216,3 +217,16 @@ def _routes() -> Router[str]:
     for operation_id, declared in contract.load().operations.items():
         routes.add(declared.method.upper(), declared.path, operation_id)
     return routes
+
+
+@contextmanager
+def refused(status: int, *words: str) -> Iterator[None]:
+    """The block must raise an ``ApiError`` of this status whose message holds each of ``words``."""
+    told: SdkError | None = None
+    try:
+        yield
+    except SdkError as error:
+        told = error
+    assert told is not None, f"not refused; {status} was expected"
+    assert (told.name, told.status) == ("ApiError", status), told
+    assert all(word in told.message for word in words), (words, told.message)

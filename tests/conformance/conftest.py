@@ -1,0 +1,87 @@
+"""One live Innkeeper for each runtime, and who calls it."""
+
+import sqlite3
+from collections.abc import Iterator
+from hashlib import sha256
+
+import pytest
+
+from innkeeper.testing.live import ADMIN_TOKEN, LiveServer, live_server
+from innkeeper.testing.live_studio import LiveStudio, ScopedClients
+from innkeeper.testing.official_sdk import Bridge, Sdk
+
+OTHER_TOKEN = "token-of-another-organization"
+# Small, so that the tests need not wait; the meaning of each stays the same.
+SETTINGS = {
+    "INNKEEPER_BIND_TIMEOUT_S": "4",
+    "INNKEEPER_IDLE_TIMEOUT_S": "2",
+    "INNKEEPER_STOP_GRACE_S": "2",
+    "INNKEEPER_PORT_REST_S": "1",
+    "INNKEEPER_MAX_CHUNK_BYTES": "400000",
+    "INNKEEPER_BUILD_SIZE_MAX": str(8 * 1024**2),
+    "INNKEEPER_CPU_OVERCOMMIT": "50",
+}
+
+
+@pytest.fixture(scope="session")
+def live(runtime: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with live_server(runtime, tmp_path_factory.mktemp(runtime), SETTINGS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sdk(bridge: Bridge, live: LiveServer) -> Sdk:
+    """The admin."""
+    return bridge.client(serverURL=live.url, hathoraDevToken=ADMIN_TOKEN)
+
+
+@pytest.fixture(scope="session")
+def org_id(sdk: Sdk) -> str:
+    return str(sdk("organizationsV1.getOrgs")["orgs"][0]["orgId"])
+
+
+@pytest.fixture(scope="session")
+def anyone(bridge: Bridge, live: LiveServer) -> Sdk:
+    """A client without a token."""
+    return bridge.client(serverURL=live.url)
+
+
+@pytest.fixture(scope="session")
+def stranger(bridge: Bridge, live: LiveServer) -> Sdk:
+    """An admin of another organization, which no operation of this slice can make."""
+    store = sqlite3.connect(live.data_dir / "innkeeper.db", timeout=30)
+    with store:
+        store.execute(
+            "INSERT INTO orgs (org_id, name, max_requested_memory_mb, created_at) VALUES (?, ?, ?, ?)",
+            ("org-of-strangers", "strangers", 8192, 0),
+        )
+        digest = sha256(OTHER_TOKEN.encode()).hexdigest()
+        store.execute(
+            "INSERT INTO org_tokens (org_token_id, org_id, name, token_hash, last_four, status,"
+            " created_by, created_at) VALUES (?, ?, ?, ?, ?, 'active', ?, 0)",
+            ("org-token-strangers", "org-of-strangers", "theirs", digest, "tion", "test"),
+        )
+    store.close()
+    return bridge.client(serverURL=live.url, hathoraDevToken=OTHER_TOKEN)
+
+
+@pytest.fixture(scope="session")
+def build_id(sdk: Sdk, live: LiveServer, game: bytes) -> str:
+    """The game's build."""
+    build = LiveStudio(sdk, live).build(game, buildTag="the-game")
+    assert build["status"] == "succeeded", build["log"]
+    return str(build["buildId"])
+
+
+@pytest.fixture
+def studio(sdk: Sdk, live: LiveServer) -> Iterator[LiveStudio]:
+    made = LiveStudio(sdk, live)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def scoped(studio: LiveStudio, org_id: str) -> Iterator[ScopedClients]:
+    made = ScopedClients(studio, org_id)
+    yield made
+    made.revoke()

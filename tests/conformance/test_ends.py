@@ -1,0 +1,189 @@
+"""How a process ends is told in ``summaryExitReason``, and its rooms end with it (behaviour.md 4.5)."""
+
+import socket
+
+import pytest
+
+from innkeeper.testing.live import eventually
+from innkeeper.testing.live_studio import Json, LiveStudio, archive
+from innkeeper.testing.official_sdk import refused
+from innkeeper.testing.players import address_of, ask_tcp, ask_udp
+
+
+def ended(studio: LiveStudio, build_id: str, env: dict[str, object], **config: object) -> Json:
+    """A process of its own that was given ``env``, once it has ended; its room must be gone."""
+    app_id = studio.app()
+    studio.deploy(app_id, build_id, env=env, **config)
+    room = studio.room(app_id)
+    process = studio.reaches(app_id, room["processId"], "stopped", "failed")
+    info = studio.sdk("roomsV2.getRoomInfo", room["roomId"], app_id)
+    assert (info["status"], info["currentAllocation"]) == ("destroyed", None)
+    with refused(404, room["roomId"]):
+        studio.sdk("roomsV2.getConnectionInfo", room["roomId"], app_id)
+    assert process["stoppingAt"] is not None
+    assert process["stoppingAt"] <= process["terminatedAt"]
+    return process
+
+
+def told_to_exit(studio: LiveStudio, build_id: str, code: int) -> Json:
+    """A process that ran, then exited by itself with ``code``."""
+    app_id = studio.app()
+    studio.deploy(app_id, build_id, env={"TEST_WORDS": 1}, roomsPerProcess=2)
+    room = studio.room(app_id)
+    active = studio.active(app_id, room["roomId"])
+    with pytest.raises(TimeoutError):
+        ask_udp(address_of(active["exposedPort"]), f"EXIT 1 {code}", tries=1)
+    process = studio.reaches(app_id, room["processId"], "stopped", "failed")
+    assert process["startedAt"] is not None
+    assert f"told to exit with code {code}" in studio.logs(app_id, room["processId"])
+    with refused(404, room["roomId"]):
+        studio.sdk("roomsV2.getConnectionInfo", room["roomId"], app_id)
+    return process
+
+
+def test_an_exit_with_zero_is_a_clean_stop(studio: LiveStudio, build_id: str) -> None:
+    process = told_to_exit(studio, build_id, 0)
+    assert process["status"] == "stopped"
+    assert process["summaryExitReason"] == "Exited with code 0"
+    assert process["stoppingAt"] == process["terminatedAt"]
+
+
+def test_an_exit_with_another_code_is_a_failure(studio: LiveStudio, build_id: str) -> None:
+    process = told_to_exit(studio, build_id, 3)
+    assert process["status"] == "failed"
+    assert process["summaryExitReason"] == "Exited with code 3"
+
+
+def test_an_exit_before_the_port_was_bound(studio: LiveStudio, build_id: str) -> None:
+    process = ended(studio, build_id, {"EXIT_CODE": 7})
+    assert (process["status"], process["startedAt"]) == ("failed", None)
+    assert process["summaryExitReason"] == "Exited with code 7"
+
+
+def test_a_crash_names_its_signal(studio: LiveStudio, build_id: str) -> None:
+    process = ended(studio, build_id, {"CRASH_AFTER": 300})
+    assert process["status"] == "failed"
+    assert process["summaryExitReason"] == "Killed by signal 6"
+
+
+def test_out_of_memory_is_told(studio: LiveStudio, build_id: str) -> None:
+    process = ended(studio, build_id, {"EAT_MEMORY": 700})
+    assert process["status"] == "failed"
+    assert process["summaryExitReason"] == "Out of memory"
+
+
+def test_memory_within_the_limit_is_fine(studio: LiveStudio, build_id: str) -> None:
+    app_id = studio.app()
+    studio.deploy(app_id, build_id, env={"EAT_MEMORY": 400})
+    room = studio.room(app_id)
+    studio.active(app_id, room["roomId"])
+    eventually(
+        lambda: "took 400 MB" in studio.logs(app_id, room["processId"]), 10, "400 MB are taken"
+    )
+    assert studio.process(app_id, room["processId"])["status"] == "running"
+
+
+def test_a_port_that_is_never_bound_is_told(studio: LiveStudio, build_id: str) -> None:
+    process = ended(studio, build_id, {"NEVER_BIND": 1})
+    assert (process["status"], process["startedAt"]) == ("failed", None)
+    assert process["summaryExitReason"] == "Failed to bind port 7777 within 4 seconds"
+
+
+def test_running_means_every_port_is_bound(studio: LiveStudio, build_id: str, runtime: str) -> None:
+    """The game binds UDP and TCP on its default port; a port that it never binds keeps it from running."""
+    app_id = studio.app()
+    missing = [{"name": "voice", "port": 9, "transportType": "udp"}]
+    studio.deploy(app_id, build_id, additionalContainerPorts=missing)
+    room = studio.room(app_id)
+    process = studio.reaches(app_id, room["processId"], "running", "failed")
+    assert process["status"] in ("running", "failed"), runtime
+
+
+def test_a_game_on_ipv6_is_running_too(studio: LiveStudio, build_id: str) -> None:
+    app_id = studio.app()
+    studio.deploy(app_id, build_id, env={"BIND_IPV6": 1})
+    active = studio.active(app_id, studio.room(app_id)["roomId"])
+    assert ask_udp(address_of(active["exposedPort"]), "hello") == "hello"
+
+
+def test_an_image_that_cannot_be_started_is_told(studio: LiveStudio) -> None:
+    build = studio.build(
+        archive({"Dockerfile": b'FROM scratch\nCOPY f /f\nCMD ["/nowhere"]\n', "f": b"x"})
+    )
+    if build["status"] == "failed":
+        # Where the build can see it already, so much the better.
+        assert "/nowhere" in build["log"]
+        return
+    process = ended(studio, build["buildId"], {})
+    assert (process["status"], process["startedAt"]) == ("failed", None)
+    assert process["summaryExitReason"].startswith("Image could not be started: ")
+
+
+def test_an_empty_process_is_stopped_when_it_was_idle_long_enough(
+    studio: LiveStudio, build_id: str
+) -> None:
+    app_id = studio.app()
+    studio.deploy(app_id, build_id, idleTimeoutEnabled=True)
+    room = studio.room(app_id)
+    studio.active(app_id, room["roomId"])
+    studio.sdk("roomsV2.destroyRoom", room["roomId"], app_id)
+    process = studio.reaches(app_id, room["processId"], "stopped", "failed")
+    assert process["status"] == "stopped"
+    assert process["summaryExitReason"] == "Idle timeout"
+
+
+def test_an_allocated_room_keeps_its_process(studio: LiveStudio, build_id: str) -> None:
+    app_id = studio.app()
+    studio.deploy(app_id, build_id, idleTimeoutEnabled=True)
+    kept = studio.room(app_id)
+    studio.active(app_id, kept["roomId"])
+    # A second process, emptied after the first was there: when it has gone, the first had its time too.
+    other = studio.sdk("processesV3.createProcess", "Seattle", app_id)["processId"]
+    studio.reaches(app_id, other, "stopped")
+    assert studio.process(app_id, other)["summaryExitReason"] == "Idle timeout"
+    assert studio.process(app_id, kept["processId"])["status"] == "running"
+
+
+def test_a_connected_player_keeps_an_empty_process(studio: LiveStudio, build_id: str) -> None:
+    app_id = studio.app()
+    studio.deploy(app_id, build_id, idleTimeoutEnabled=True)
+    room = studio.room(app_id)
+    active = studio.active(app_id, room["roomId"])
+    tcp = address_of(active["additionalExposedPorts"][0])
+    with socket.create_connection(tcp, timeout=5) as player:
+        studio.sdk("roomsV2.destroyRoom", room["roomId"], app_id)
+        other = studio.sdk("processesV3.createProcess", "Tokyo", app_id)["processId"]
+        studio.reaches(app_id, other, "stopped")
+        assert studio.process(app_id, room["processId"])["status"] == "running"
+        player.sendall(b"still here\n")
+        assert player.recv(100) == b"still here\n"
+    studio.reaches(app_id, room["processId"], "stopped")
+
+
+def test_without_the_idle_timeout_an_empty_process_stays(studio: LiveStudio, build_id: str) -> None:
+    app_id = studio.app()
+    studio.deploy(app_id, build_id, idleTimeoutEnabled=False)
+    stays = studio.sdk("processesV3.createProcess", "Seattle", app_id)["processId"]
+    studio.reaches(app_id, stays, "running")
+    studio.deploy(app_id, build_id, idleTimeoutEnabled=True)
+    goes = studio.sdk("processesV3.createProcess", "Seattle", app_id)["processId"]
+    studio.reaches(app_id, goes, "stopped")
+    assert studio.process(app_id, stays)["status"] == "running"
+
+
+def test_a_deleted_app_stops_its_processes(studio: LiveStudio, build_id: str) -> None:
+    app_id = studio.app()
+    studio.deploy(app_id, build_id)
+    active = studio.active(app_id, studio.room(app_id)["roomId"])
+    tcp = address_of(active["additionalExposedPorts"][0])
+    assert ask_tcp(tcp, "there?") == "there?"
+    studio.sdk("appsV2.deleteApp", app_id)
+
+    def gone() -> bool:
+        try:
+            ask_tcp(tcp, "there?")
+        except OSError:
+            return True
+        return False
+
+    assert eventually(gone, 10, "the game has stopped")

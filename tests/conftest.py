@@ -1,0 +1,51 @@
+"""What the tests of the whole program share: the game, and the official SDK in one Node process."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from innkeeper.testing.live_studio import archive
+from innkeeper.testing.official_sdk import Bridge
+
+HERE = Path(__file__).resolve().parent
+DOCKERFILE = b"""# The sample game behind a probe that prints what it was started with.
+FROM scratch
+COPY tag probe /
+ENV IMAGE_WORD="from the image" OVERRIDDEN=image
+EXPOSE 7777
+ENTRYPOINT ["/probe", "one argument"]
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever needs a live Innkeeper needs the whole machine."""
+    for item in items:
+        if item.path.parent.name in ("conformance", "system"):
+            item.add_marker(pytest.mark.system)
+
+
+@pytest.fixture(scope="session")
+def bridge() -> Iterator[Bridge]:
+    with Bridge(HERE / "conformance") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def game(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The archive of the game: the sample's binary and the probe, which needs no library either."""
+    tag = HERE.parent / "samples/tag/tag"
+    assert tag.exists(), "make sample builds it"
+    probe = tmp_path_factory.mktemp("game") / "probe"
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-Os", "-static", "-s", "-Wall", "-Werror"]
+    command = ["gcc", *flags, "-o", str(probe), str(HERE / "live/probe.c")]
+    subprocess.run(command, check=True, timeout=60)
+    files = {"Dockerfile": DOCKERFILE, "tag": tag.read_bytes(), "probe": probe.read_bytes()}
+    return archive(files)
+
+
+@pytest.fixture(scope="session", params=["process", "container"])
+def runtime(request: pytest.FixtureRequest) -> str:
+    """Both runtimes, one after the other."""
+    return str(request.param)

@@ -1,0 +1,198 @@
+"""``make up`` as a newcomer runs it: twice on one data directory, with both runtimes."""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from innkeeper.cli import control_plane
+from innkeeper.testing.live import claimed_ports
+
+ROOT = Path(__file__).parents[2]
+LAST_LINE = "Ctrl-C stops everything."
+FIRST_UP_S = 240
+STOP_S = 45
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(FIRST_UP_S * 2)]
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    # Short, for sockets lie below it and their paths have a limit.
+    path = Path(tempfile.mkdtemp(prefix="ik-up-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@dataclass
+class Up:
+    """A ``make up`` that has come to rest, and what it printed."""
+
+    child: asyncio.subprocess.Process
+    output: str
+    took_s: float
+
+    def found(self, pattern: str) -> str:
+        match = re.search(pattern, self.output, re.MULTILINE)
+        assert match, f"{pattern!r} is not in:\n{self.output}"
+        return match[1]
+
+    @property
+    def api(self) -> str:
+        return self.found(r"^API (http://127\.0\.0\.1:\d+)$")
+
+    @property
+    def room(self) -> str:
+        return self.found(r"^ROOM (\S+) IN PLAY AT 127\.0\.0\.1:\d+/udp$")
+
+    @property
+    def app_id(self) -> str:
+        return self.found(r"/rooms/v2/(app-[0-9a-f-]+)/create")
+
+    @property
+    def process_id(self) -> str:
+        return self.found(r"/process/([0-9a-f-]{36})")
+
+    async def stop(self) -> int:
+        """Ctrl-C, as a terminal sends it: to the whole group."""
+        os.killpg(self.child.pid, signal.SIGINT)
+        assert self.child.stdout is not None
+        async with asyncio.timeout(STOP_S):
+            self.output += (await self.child.stdout.read()).decode()
+            return await self.child.wait()
+
+
+@pytest.fixture
+def ports() -> Iterator[str]:
+    with claimed_ports() as (first, last):
+        yield f"{first}-{last}"
+
+
+@asynccontextmanager
+async def make_up(data_dir: Path, runtime: str, ports: str) -> AsyncIterator[Up]:
+    begun = time.monotonic()
+    child = await asyncio.create_subprocess_exec(
+        "make",
+        "up",
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": os.environ.get("HOME", "/"),
+            "INNKEEPER_DATA_DIR": str(data_dir),
+            "INNKEEPER_LISTEN": "127.0.0.1:0",
+            "INNKEEPER_PORT_RANGE": ports,
+            "INNKEEPER_RUNTIME": runtime,
+        },
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        output = await _until_at_rest(child)
+        yield Up(child, output, time.monotonic() - begun)
+    finally:
+        if child.returncode is None:
+            os.killpg(child.pid, signal.SIGTERM)
+            await child.wait()
+
+
+async def _until_at_rest(child: asyncio.subprocess.Process) -> str:
+    assert child.stdout is not None
+    output = ""
+    async with asyncio.timeout(FIRST_UP_S):
+        while LAST_LINE not in output:
+            line = (await child.stdout.readline()).decode()
+            assert line, f"make up ended early:\n{output}"
+            output += line
+    return output
+
+
+def ask(up: Up, data_dir: Path, path: str) -> Any:
+    token = (data_dir / "admin-token").read_text().strip()
+    answer = httpx.get(f"{up.api}{path}", headers={"authorization": f"Bearer {token}"})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def left_running(data_dir: Path, process_ids: list[str]) -> list[str]:
+    """Processes that name the data directory, or one of our process ids, in arguments or environment."""
+    marks = [str(data_dir).encode(), *(process_id.encode() for process_id in process_ids)]
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        if int(directory.name) == os.getpid():
+            continue
+        try:
+            text = (directory / "cmdline").read_bytes() + (directory / "environ").read_bytes()
+        except OSError:
+            continue
+        if any(mark in text for mark in marks):
+            found.append(text.replace(b"\0", b" ").decode(errors="replace")[:200])
+    return found
+
+
+@pytest.mark.parametrize("runtime", ["process", "container"])
+async def test_two_ups_and_nothing_left(data_dir: Path, ports: str, runtime: str) -> None:
+    async with make_up(data_dir, runtime, ports) as first:
+        token = first.found(r"^ADMIN TOKEN (\S+) \(shown once; kept in ")
+        assert token == (data_dir / "admin-token").read_text().strip()
+        log = httpx.get(
+            f"{first.api}/logs/v1/{first.app_id}/process/{first.process_id}",
+            headers={"authorization": f"Bearer {token}"},
+        ).text
+        assert "asked for process: 200 starting" in log
+        assert f"asked for rooms: 200 {first.room}" in log
+        assert log.index("asked for rooms") < log.index("bound port")
+        before = ask(first, data_dir, f"/apps/v2/apps/{first.app_id}")
+        code = await first.stop()
+        assert "nothing runs any more" in first.output
+        assert "Traceback" not in first.output
+        # `make` itself was interrupted, and says so with its own code.
+        assert code in (0, 2, 130, -signal.SIGINT)
+    assert left_running(data_dir, [first.process_id]) == []
+    assert control_plane.running(data_dir) is None
+
+    async with make_up(data_dir, runtime, ports) as second:
+        assert token not in second.output
+        assert second.found(r"^ADMIN TOKEN in (\S+)$").endswith("admin-token")
+        assert second.room != first.room
+        assert second.app_id == first.app_id
+        after = ask(second, data_dir, f"/apps/v2/apps/{first.app_id}")
+        assert after["deployment"] == before["deployment"]
+        old = ask(second, data_dir, f"/rooms/v2/{first.app_id}/info/{first.room}")
+        assert (old["status"], old["currentAllocation"]) == ("destroyed", None)
+        path = f"/processes/v3/apps/{first.app_id}/processes/{first.process_id}"
+        assert ask(second, data_dir, path)["summaryExitReason"]
+        assert second.took_s < 30
+        await second.stop()
+    assert left_running(data_dir, [first.process_id, second.process_id]) == []
+
+
+async def test_a_killed_up_is_cleaned_by_down(data_dir: Path, ports: str) -> None:
+    async with make_up(data_dir, "process", ports) as up:
+        server = control_plane.running(data_dir)
+        assert server is not None
+        os.killpg(up.child.pid, signal.SIGKILL)
+        await up.child.wait()
+        os.kill(server.pid, signal.SIGKILL)
+    assert left_running(data_dir, [up.process_id])
+
+    begun = time.monotonic()
+    for _ in range(2):  # the second time there is nothing to do
+        down = await asyncio.create_subprocess_exec(
+            ROOT / ".venv/bin/innkeeper", "down", "--data-dir", data_dir
+        )
+        assert await down.wait() == 0
+    assert time.monotonic() - begun < 30
+    assert left_running(data_dir, [up.process_id]) == []
