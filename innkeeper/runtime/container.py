@@ -31,6 +31,7 @@ from innkeeper.runtime.container_spec import (
     LABEL_SANDBOX,
     ContainerSettings,
     address_of,
+    log_format,
     moment,
     phase,
     process_body,
@@ -133,12 +134,11 @@ class ContainerRuntime:
             or f"http://{self.api_bind_address()}:{self._settings.api_port}"
         )
         env = {**spec.env, "HATHORA_SERVER_URL": url, "HATHORA_PRIVATE_IP": sandbox.address}
-        log_type = "k8s-file" if self._engine.is_podman else "json-file"
         return await self._engine.call(
             "POST",
             "/containers/create",
             params={"name": process_name(self._settings, spec.process_id)},
-            body=process_body(spec, self._settings, sandbox_id, env, log_type),
+            body=process_body(spec, self._settings, sandbox_id, env, self._engine.is_podman),
         )
 
     def _watch(self, process_id: str, sandbox_id: str, sandbox: SandboxFacts) -> None:
@@ -287,7 +287,7 @@ class ContainerRuntime:
         path = await self._facts.log_path(process_id, process_name(self._settings, process_id))
         if path is None:
             return None
-        return LogSource(path, "k8s-file" if self._engine.is_podman else "json-file")
+        return LogSource(path, log_format(self._engine.is_podman))
 
     async def changes(self) -> AsyncIterator[str]:
         """Process ids from the engine's events. Comes back after the engine was away; ends at close."""

@@ -69,7 +69,7 @@ def process_body(
     settings: ContainerSettings,
     sandbox_id: str,
     env: Mapping[str, str],
-    log_type: str,
+    podman: bool,
 ) -> dict[str, Any]:
     """The create call for a process that joins a sandbox (behaviour.md 0.1, 3)."""
     memory = spec.memory_mb * 1024**2
@@ -84,7 +84,8 @@ def process_body(
             "innkeeper.app": spec.app_id,
             "innkeeper.deployment": spec.deployment_id,
         },
-        "Healthcheck": {"Test": ["NONE"]},
+        # Podman takes NONE for a check to be made; its own images carry none.
+        **({} if podman else {"Healthcheck": {"Test": ["NONE"]}}),
         "StopTimeout": 0,
         "HostConfig": {
             "NetworkMode": f"container:{sandbox_name(settings, sandbox_id)}",
@@ -103,7 +104,7 @@ def process_body(
             "CapDrop": list(_CAPABILITIES_DROPPED),
             "Privileged": False,
             "IpcMode": "private",
-            "LogConfig": {"Type": log_type, "Config": {"max-size": f"{settings.log_mb}m"}},
+            "LogConfig": {"Type": log_format(podman), "Config": {"max-size": f"{settings.log_mb}m"}},
             "RestartPolicy": {"Name": "no"},
         },
     }
@@ -125,14 +126,14 @@ def holder_body(
         "Image": image,
         "Labels": {LABEL_INSTALLATION: settings.installation, LABEL_SANDBOX: sandbox_id},
         "ExposedPorts": {inside: {} for inside in bindings},
-        "Healthcheck": {"Test": ["NONE"]},
         "StopTimeout": 0,
         "HostConfig": {
             "NetworkMode": network,
             "PortBindings": bindings,
-            "Memory": 16 * 1024**2,
-            "MemorySwap": 16 * 1024**2,
-            "PidsLimit": 4,
+            # The holder itself is one page; the runtime that starts it runs inside these limits too.
+            "Memory": 64 * 1024**2,
+            "MemorySwap": 64 * 1024**2,
+            "PidsLimit": 64,
             "Ulimits": _ulimits(settings),
             "SecurityOpt": ["no-new-privileges"],
             "CapDrop": ["ALL"],
@@ -151,6 +152,11 @@ def _ulimits(settings: ContainerSettings) -> list[dict[str, Any]]:
         {"Name": "nofile", "Soft": settings.nofile, "Hard": settings.nofile},
         {"Name": "nproc", "Soft": settings.nproc, "Hard": settings.nproc},
     ]
+
+
+def log_format(podman: bool) -> str:
+    """How the engine keeps a container's output in a file: also our own name for the format."""
+    return "k8s-file" if podman else "json-file"
 
 
 def phase(state: str) -> Phase:
