@@ -119,6 +119,8 @@ class Contract:
         if in_path != set(_PARAMETER.findall(path)):
             raise ValueError(f"{operation_id}: the path and its parameters disagree")
         status, media_type, reply_schema, errors = self._replies(row)
+        if "security" not in row:
+            raise ValueError(f'{operation_id} must say its "security", if only with []')
         security = row["security"]
         return Declaration(
             operation_id=operation_id,

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from innkeeper.api import auth, errors
 from innkeeper.api.contract import Contract, Declaration
@@ -15,7 +15,7 @@ from innkeeper.api.deadlines import Deadlines
 from innkeeper.api.meters import Meters, RouteMeter
 from innkeeper.api.operation import Operation, Raw, Stream, bind
 from innkeeper.api.reading import Reader, query_texts, value_at
-from innkeeper.api.request import RawHeaders, Request
+from innkeeper.api.request import ClientLeft, Incoming, Request
 from innkeeper.api.routing import Match, Router, UnreadablePath, WrongMethod
 from innkeeper.api.services import Services
 from innkeeper.api.writing import Writer
@@ -26,42 +26,6 @@ from innkeeper.usecases.tokens import authenticate
 
 BODY_BYTES_MAX = 2 * 1024**2
 OPERATION_TIMEOUT_S = 60.0  # behaviour.md 9: 408 when not received or not finished by then
-
-
-class ClientLeft(Exception):
-    """The client closed the connection before its request was complete: nobody is left to answer."""
-
-
-class Incoming(Protocol):
-    """A request as the transport has it."""
-
-    method: str
-    raw_path: bytes
-    raw_query: bytes
-    headers: RawHeaders
-
-    @property
-    def client(self) -> str:
-        """The client's address."""
-        ...
-
-    @property
-    def scheme(self) -> str:
-        """``http`` or ``https``."""
-        ...
-
-    @property
-    def local_port(self) -> int:
-        """The port of ours that the request came to."""
-        ...
-
-    async def read(self, limit: int) -> bytes:
-        """The whole body. Raises ``TooLarge`` above ``limit`` bytes."""
-        ...
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body piece by piece. Raises ``TimedOut`` where the client stalls."""
-        ...
 
 
 @dataclass(slots=True)
@@ -86,6 +50,10 @@ class _Route:
     meter: RouteMeter
     statuses: frozenset[int]
     names_org: bool
+    json: bool  # it takes a JSON body
+    hurried: (
+        bool  # one time limit for all of it; where a body is streamed, each piece has one instead
+    )
 
 
 class Dispatch:
@@ -106,16 +74,22 @@ class Dispatch:
         for declaration, row in bind(contract, rows).values():
             if row is not None and declaration.security == "player":
                 raise ValueError(f"{row.operation_id}: player tokens are not read yet")
-            route = _Route(
-                declaration,
-                row,
-                Reader(contract, declaration),
-                Writer(contract, declaration.reply_schema),
-                self.meters.of(declaration.operation_id),
-                declaration.errors | {declaration.status},
-                any(parameter.name == "orgId" for parameter in declaration.parameters),
-            )
+            route = self._route(contract, declaration, row)
             self._router.add(declaration.method, declaration.path, route)
+
+    def _route(self, contract: Contract, declaration: Declaration, row: Operation | None) -> _Route:
+        body = declaration.body
+        return _Route(
+            declaration=declaration,
+            row=row,
+            reader=Reader(contract, declaration),
+            writer=Writer(contract, declaration.reply_schema),
+            meter=self.meters.of(declaration.operation_id),
+            statuses=declaration.errors | {declaration.status},
+            names_org=any(parameter.name == "orgId" for parameter in declaration.parameters),
+            json=body is not None and body.kind == "json",
+            hurried=body is None or body.kind == "json",
+        )
 
     async def answer(self, incoming: Incoming) -> Reply:
         """The answer, always: errors become answers here."""
@@ -136,99 +110,59 @@ class Dispatch:
 
     async def _caught(self, route: _Route, values: dict[str, str], incoming: Incoming) -> Reply:
         """Run within the time limit, and turn what is raised into an answer."""
+        task = asyncio.current_task() if route.hurried else None
+        if task is not None:
+            self._deadlines.start(task)
         seen = _Seen(values, incoming.raw_query)
-        body = route.declaration.body
         fault: BaseException
         try:
-            if body is not None and body.kind == "raw":  # there, each piece has a limit instead
-                return await self._served(route, values, incoming, seen)
-            return await self._in_time(route, values, incoming, seen)
+            return await self._served(route, values, incoming, seen)
         except ClientLeft:
             raise
+        except asyncio.CancelledError:
+            if task is None or not self._deadlines.expired(task):
+                raise  # somebody else's doing: the server stops
+            fault = TimedOut("Request timed out")
         except InnkeeperError as error:
             fault = error
         except Exception as error:  # noqa: BLE001 - answered as 500 and logged with its story
             fault = error
+        finally:
+            if task is not None:
+                self._deadlines.end(task)
         value = seen.value_at(fault.field) if isinstance(fault, Invalid) else None
         error_id = self.services.ids.uuid()[:8]
         wrong = errors.answer(fault, route.statuses, error_id, value)
         return Reply(wrong.status, "application/json", wrong.body, wrong.headers)
 
-    async def _in_time(
-        self, route: _Route, values: dict[str, str], incoming: Incoming, seen: "_Seen"
-    ) -> Reply:
-        """Raises ``TimedOut`` where receiving and running take too long together."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._deadlines.start(task)
-        try:
-            return await self._served(route, values, incoming, seen)
-        except asyncio.CancelledError:
-            if self._deadlines.expired(task):
-                raise TimedOut("Request timed out") from None
-            raise  # somebody else's doing: the server stops
-        finally:
-            self._deadlines.end(task)
-
     async def _served(
         self, route: _Route, values: dict[str, str], incoming: Incoming, seen: "_Seen"
     ) -> Reply:
-        row, services = route.row, self.services
+        """Say who calls, read, run, write."""
+        row = route.row
         if row is None:
             raise NotImplementedYet(f"{route.declaration.operation_id} is not implemented yet")
-        caller = await self._caller(route, incoming)
+        caller = None if row.scope is None else await self._caller(row.scope, incoming)
         try:
-            request = await self._request(route, values, caller, incoming, seen)
+            request = _request(route, values, caller, incoming)
+            if route.json:
+                seen.body = await incoming.read(BODY_BYTES_MAX)
+                request.body = route.reader.body(seen.body)
             wanted = row.read(request)
         except Invalid:
             if route.declaration.names_app:
                 app_id = values["appId"]
-                await services.store.read(lambda tx: auth.check_app(tx, app_id, caller))
+                await self.services.store.read(lambda tx: auth.check_app(tx, app_id, caller))
             raise
         result = await self._ran(row, caller, wanted)
         return _reply(route, row.write(result))
 
-    async def _caller(self, route: _Route, incoming: Incoming) -> Caller | None:
-        """Who calls, with the scope that the row asks for; ``None`` where no token is asked for."""
-        if route.declaration.security != "org":
-            return None
-        assert route.row is not None
-        assert route.row.scope is not None
+    async def _caller(self, scope: str, incoming: Incoming) -> Caller:
+        """The holder of the token, who must hold the scope."""
         token = auth.token_of(incoming.headers)
         caller = await self.services.store.read(lambda tx: authenticate(tx, token))
-        caller.require(route.row.scope)
+        caller.require(scope)
         return caller
-
-    async def _request(
-        self,
-        route: _Route,
-        values: dict[str, str],
-        caller: Caller | None,
-        incoming: Incoming,
-        seen: "_Seen",
-    ) -> Request:
-        """Everything that was sent, checked. Raises ``Invalid``, ``TooLarge``, ``TimedOut``."""
-        reader, declared = route.reader, route.declaration.body
-        path = reader.path(values)
-        query = reader.query(incoming.raw_query)
-        if route.names_org and caller is not None:
-            auth.check_org(caller, path)
-            auth.check_org(caller, query)
-        body = None
-        if declared is not None and declared.kind == "json":
-            seen.body = await incoming.read(BODY_BYTES_MAX)
-            body = reader.body(seen.body)
-        return Request(
-            route.declaration.operation_id,
-            path,
-            query,
-            body,
-            incoming.headers,
-            incoming.client,
-            incoming.scheme,
-            incoming.local_port,
-            incoming.chunks,
-        )
 
     async def _ran(self, row: Operation, caller: Caller | None, wanted: Any) -> Any:
         """The use case, in the way its row's kind says."""
@@ -258,6 +192,18 @@ class _Seen:
 
     def value_at(self, field: str) -> Any:
         return value_at(field, self.path, query_texts(self.raw_query), self.body)
+
+
+def _request(
+    route: _Route, values: dict[str, str], caller: Caller | None, incoming: Incoming
+) -> Request:
+    """The checked parameters; an org that they name must be the caller's."""
+    path = route.reader.path(values)
+    query = route.reader.query(incoming.raw_query)
+    if route.names_org and caller is not None:
+        auth.check_org(caller, path)
+        auth.check_org(caller, query)
+    return Request(route.declaration.operation_id, path, query, None, incoming)
 
 
 def _reply(route: _Route, written: Any) -> Reply:

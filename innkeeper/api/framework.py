@@ -12,9 +12,9 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from innkeeper.api import contract, cors, errors
-from innkeeper.api.dispatch import OPERATION_TIMEOUT_S, ClientLeft, Dispatch, Reply
+from innkeeper.api.dispatch import OPERATION_TIMEOUT_S, Dispatch, Reply
 from innkeeper.api.operation import Operation
-from innkeeper.api.request import RawHeaders
+from innkeeper.api.request import ClientLeft, RawHeaders
 from innkeeper.api.services import Services
 from innkeeper.api.system import SystemPages
 from innkeeper.core.errors import TimedOut, TooLarge
@@ -106,7 +106,7 @@ class Application:
 
 
 class _Incoming:
-    """See :class:`~innkeeper.api.dispatch.Incoming`."""
+    """See :class:`~innkeeper.api.request.Incoming`."""
 
     __slots__ = (
         "_piece_timeout_s",
