@@ -5,7 +5,7 @@ What is on disk and in the runtime belongs to the build runner; here are the rec
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from innkeeper.core.accounts import Caller
@@ -20,6 +20,11 @@ _RESERVED_IDS = frozenset({".", "..", "registry"})
 # The most parts an upload has; a larger build gets larger parts (behaviour.md 0.2).
 PARTS_MAX = 10_000
 TAG_LENGTH_MAX = 1000
+AUTH_LENGTH_MAX = 16 * 1024
+_IMAGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,499}", re.ASCII)
+_REGISTRY = re.compile(
+    r"(https?://)?[a-zA-Z0-9][a-zA-Z0-9.-]{0,252}(:[0-9]{1,5})?(/[a-zA-Z0-9._/-]{0,200})?", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,18 @@ class UploadPart:
 
     number: int
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryImage:
+    """What to pull. Without ``registry_url``, the default public registry is meant (behaviour.md 2.5).
+
+    ``auth`` is a credential, which is used once and kept nowhere.
+    """
+
+    image: str
+    registry_url: str | None = None
+    auth: str | None = field(default=None, repr=False)
 
 
 def create_build(tx: Tx, caller: Caller, wanted: NewBuild, context: Context) -> Build:
@@ -205,6 +222,24 @@ def awaiting_run(tx: Tx, created_after: datetime) -> set[str]:
     """Keys of builds whose parts or archive are still wanted."""
     rows = tx.all("builds.awaiting_run", created_after=to_ms(created_after))
     return {row["build_key"] for row in rows}
+
+
+def check_image(image: RegistryImage) -> None:
+    """Raise :class:`Invalid` for what cannot be the name of an image or of a registry."""
+    if not _IMAGE.fullmatch(image.image):
+        raise Invalid("body.image", "must be the name of an image, such as games/arena:1.2")
+    if image.registry_url is not None and not _REGISTRY.fullmatch(image.registry_url):
+        raise Invalid("body.registryUrl", "must be a host with an optional port and path")
+    if image.auth is not None and len(image.auth) > AUTH_LENGTH_MAX:
+        raise Invalid("body.auth", f"must have at most {AUTH_LENGTH_MAX} characters")
+
+
+def url_secret(tx: Tx) -> str:
+    """What signs the links of builds."""
+    row = tx.one("installation.first")
+    assert row is not None, "every start makes sure of the installation"
+    secret: str = row["url_secret"]
+    return secret
 
 
 def check_tag(field: str, tag: str | None) -> None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 import uvicorn
 from prometheus_client import CollectorRegistry
 
+from innkeeper.api import discovery
 from innkeeper.api.framework import Application
 from innkeeper.api.rows import OPERATIONS
 from innkeeper.api.services import Services
@@ -172,7 +173,7 @@ class ControlPlane:
             ready=self._ready,
             registry=CollectorRegistry(),
         )
-        self.application = Application(self.services, OPERATIONS)
+        self.application = Application(self.services, OPERATIONS, websockets=discovery.WEBSOCKETS)
 
     def _wake(self, key: tuple[str, str]) -> None:
         self.reconciler.wake(key)
@@ -246,6 +247,9 @@ def _server(
             application,
             loop="none",
             http="httptools",
+            ws="websockets-sansio",
+            ws_max_size=discovery.MESSAGE_BYTES_MAX,
+            ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
             access_log=False,
