@@ -85,13 +85,21 @@ def _stopping(
         # removed as one.
         patient = process.attempted_at + timedelta(seconds=limits.start_retry_s)
         over = observation is not None and observation.taken_at >= patient
-        return MarkTerminated(process.process_id, None) if over else KillProcess(process.process_id)
+        return MarkTerminated(process.process_id, None) if over else _kill(process, limits, now)
     if process.term_sent_at is None:
         return SignalProcess(process.process_id)
     grace_s = limits.stop_grace_s if process.stop_grace_s is None else process.stop_grace_s
     if now - max(process.term_sent_at, stopping_at) >= timedelta(seconds=grace_s):
-        return KillProcess(process.process_id)
+        return _kill(process, limits, now)
     return None
+
+
+def _kill(process: Process, limits: Limits, now: datetime) -> Action | None:
+    """SIGKILL, and again only when it had time to work: a pass follows each act at once."""
+    again = timedelta(seconds=limits.kill_retry_s)
+    if process.kill_sent_at is not None and now - process.kill_sent_at < again:
+        return None
+    return KillProcess(process.process_id)
 
 
 def _unbooted(

@@ -74,10 +74,9 @@ class Exit:
 class Process:
     """One process as the store knows it. Each moment is set once, in this order.
 
-    ``failed`` is decided when the end is recorded. ``stop_reason`` is why it was told to stop;
-    ``term_sent_at``
-    and ``kill_sent_at`` say when the driver took the signal. ``attempted_at`` is the latest hand-over to the
-    driver (the recorded intent), which a repeat renews.
+    ``failed`` is decided when the end is recorded. ``stop_reason`` is why it was told to stop.
+    ``term_sent_at`` is when the driver took the SIGTERM; ``attempted_at`` (the hand-over to the
+    driver, recorded as an intent) and ``kill_sent_at`` are the latest ones: a repeat renews them.
     """
 
     process_id: str

@@ -142,6 +142,18 @@ def test_term_first_then_kill_when_the_grace_is_over() -> None:
     assert decided(told, seen(), after(32)) == act.KillProcess("p")
 
 
+@pytest.mark.parametrize("booted", [True, False])
+def test_a_kill_is_repeated_only_after_a_while(booted: bool) -> None:
+    """Or a pass that follows each act at once would spin until the next listing."""
+    begun = {"attempted_at": T0, "booted_at": T0 if booted else None}
+    record = process(**begun, stopping_at=T0, term_sent_at=T0, stop_grace_s=0.0)
+    look = seen() if booted else None
+    assert decided(record, look, after(1)) == act.KillProcess("p")
+    killed = replace(record, kill_sent_at=after(1))
+    assert decided(killed, look, after(1.9)) is None
+    assert decided(killed, look, after(2)) == act.KillProcess("p")
+
+
 def test_a_grace_of_nothing_is_a_grace() -> None:
     record = running(stopping_at=after(1), term_sent_at=after(1), stop_grace_s=0.0)
     assert decided(record, seen(), after(1)) == act.KillProcess("p")

@@ -157,6 +157,8 @@ class World:
         if isinstance(action, act.StartProcess):
             assert record.status == "starting", "started after its end"
             assert record.booted_at is None, "started twice"
+        if isinstance(action, act.KillProcess) and record.kill_sent_at is not None:
+            assert self.now - record.kill_sent_at >= timedelta(seconds=1), "killed in a tight loop"
         carried, observation = self.carried.get(action.process_id), snapshot.observation
         if isinstance(action, act.MarkStarted):
             assert carried is None or action.at == carried.bound_at(self.now), "not when it bound"

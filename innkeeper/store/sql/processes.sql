@@ -124,8 +124,8 @@ UPDATE processes SET idle_since = :since WHERE process_id = :process_id AND term
 UPDATE processes SET term_sent_at = COALESCE(term_sent_at, :now) WHERE process_id = :process_id
 
 -- name: mark_kill_sent
--- The runtime took the SIGKILL.
-UPDATE processes SET kill_sent_at = COALESCE(kill_sent_at, :now) WHERE process_id = :process_id
+-- The runtime took the latest SIGKILL.
+UPDATE processes SET kill_sent_at = :now WHERE process_id = :process_id
 
 -- name: mark_terminated
 -- The end, set once.
