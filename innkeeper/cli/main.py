@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.
 """
 
+import io
 import signal
 import sys
 
@@ -24,6 +25,10 @@ def _run() -> int:
     from innkeeper.cli.commands import innkeeper
     from innkeeper.core.errors import InnkeeperError
 
+    for stream in (sys.stdout, sys.stderr):
+        # A game may print anything, and a terminal may not know every character.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         innkeeper.main(standalone_mode=False)
     except click.exceptions.Exit as ending:

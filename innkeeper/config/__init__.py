@@ -194,13 +194,6 @@ class Settings:
         "512 to 1048576",
         "Most memory (MB) that one deployment may ask for.",
     )
-    process_user: str | None = _setting(
-        values.user_name,
-        None,
-        "NAME",
-        "The user that host processes run as when Innkeeper runs as root.",
-        "`nobody`",
-    )
 
     @classmethod
     def load(cls, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> "Settings":
