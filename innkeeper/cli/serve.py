@@ -1,6 +1,7 @@
 """The commands that run and end a control plane: ``serve``, ``down``, and ``token``."""
 
 import asyncio
+import contextlib
 import logging
 from pathlib import Path
 
@@ -54,8 +55,12 @@ def _serve(settings: Settings) -> None:
 
 
 def announce(line: str) -> None:
-    """One line on standard output, at once: it may be a pipe that another program reads."""
-    click.echo(line)
+    """One line on standard output, at once: it may be a pipe that another program reads.
+
+    Nobody left to read it (a closed terminal, a broken pipe) must not keep us from what we do.
+    """
+    with contextlib.suppress(OSError):
+        click.echo(line)
 
 
 @click.command()
@@ -71,14 +76,14 @@ def down(data_dir: Path) -> None:
 def stop_everything(data_dir: Path) -> None:
     """What ``down`` does; says what it does on the way."""
     if not data_dir.exists():
-        click.echo(f"nothing runs: {data_dir} does not exist")
+        announce(f"nothing runs: {data_dir} does not exist")
         return
     if control_plane.stop(data_dir, CONTROL_PLANE_GRACE_S):
-        click.echo("control plane stopped")
+        announce("control plane stopped")
     from innkeeper import wiring
 
     asyncio.run(wiring.down(data_dir, announce))
-    click.echo("nothing runs any more")
+    announce("nothing runs any more")
 
 
 @click.command()

@@ -18,7 +18,7 @@ from innkeeper.cli.own_server import Answering, OwnServer, refuse_taken_port, tr
 from innkeeper.cli.progress import Steps
 from innkeeper.cli.rooms import create_room, ports_of, wait_active
 from innkeeper.cli.sample import APP_NAME, prepare
-from innkeeper.cli.serve import stop_everything
+from innkeeper.cli.serve import announce, stop_everything
 from innkeeper.cli.settings_options import read_settings, settings_options
 from innkeeper.config import Settings, check_machine
 from innkeeper.config.admin_token import AdminToken, admin_token
@@ -73,7 +73,7 @@ def up(**flags: str | None) -> None:
         server.child.wait()
         raise server.ended()
     except KeyboardInterrupt:
-        click.echo("\nstopping everything")
+        announce("\nstopping everything")
         if not was_up:
             raise
     finally:
