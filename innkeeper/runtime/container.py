@@ -6,10 +6,10 @@ alone; the memory here only spares questions to the engine, and is filled again 
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from innkeeper.core.errors import RuntimeAway, StartFailed
 from innkeeper.core.moments import truncate
@@ -52,7 +52,7 @@ _NOT_RUNNING = ("is not running", "can only kill running", "state improper", "no
 class ContainerRuntime:
     """The driver. ``revive`` brings an engine service of our own back to life; ``None`` for others'."""
 
-    capabilities: Final = Capabilities(
+    capabilities = Capabilities(
         name="container",
         own_network=True,
         sandboxes=True,
@@ -225,24 +225,10 @@ class ContainerRuntime:
             # Only what was watched before the listing began can be missing from it for good.
             if process_id not in seen or seen[process_id].phase == "exited":
                 self._spaces.drop(process_id)
-        return Listing(seen, self._unowned(containers, sandboxes))
-
-    def _unowned(
-        self, containers: list[dict[str, Any]], sandboxes: dict[str, str | None]
-    ) -> dict[str, str | None]:
-        """The sandboxes to tell of: not those that a process has made for itself on its way up."""
-        now = datetime.now(UTC).timestamp()
-        young = {
-            c["Labels"].get(LABEL_SANDBOX, "")
-            for c in containers
-            if now - float(c.get("Created") or 0) < _OWN_LOST_AFTER_S
-        }
-        joined = set(self._joined.values())
-        return {
-            sandbox_id: address
-            for sandbox_id, address in sandboxes.items()
-            if not (sandbox_id.startswith(_OWN) and (sandbox_id in joined or sandbox_id in young))
-        }
+        joined = {labels.get(LABEL_JOINS) for labels, _ in facts.values()}
+        young = _young_own(containers)
+        free = {s: ip for s, ip in sandboxes.items() if s not in joined and s not in young}
+        return Listing(seen, free)
 
     async def _list(self) -> list[dict[str, Any]]:
         filters = json.dumps({"label": [f"{LABEL_INSTALLATION}={self._settings.installation}"]})
@@ -295,6 +281,17 @@ class ContainerRuntime:
             self._engine, self._settings.installation, self._closed, self._revive
         ):
             yield process_id
+
+
+def _young_own(containers: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Sandboxes that a process has just made for itself: it has not joined yet, but will."""
+    now = datetime.now(UTC).timestamp()
+    return {
+        str(c["Labels"][LABEL_SANDBOX])
+        for c in containers
+        if str(c["Labels"].get(LABEL_SANDBOX, "")).startswith(_OWN)
+        and now - float(c.get("Created") or 0) < _OWN_LOST_AFTER_S
+    }
 
 
 def _start_failure(answer: Answer, image_ref: str) -> StartFailed:

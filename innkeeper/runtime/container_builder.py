@@ -72,7 +72,7 @@ class ContainerBuilder:
         return await self._built(ref)
 
     async def _run_build(self, ref: str, context: Path, log: Log) -> None:
-        params = {
+        params: dict[str, str | int | bool] = {
             "t": ref,
             "rm": True,
             "forcerm": True,
