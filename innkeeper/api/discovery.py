@@ -26,8 +26,8 @@ Place = tuple[str, int]
 
 
 def read_place(request: Request) -> int:
-    """The port of ours that the client reached."""
-    return request.local_port
+    """The port of ours that the client reached; the scheme's where the transport has none."""
+    return request.local_port or (443 if request.scheme == "https" else 80)
 
 
 def run_endpoints(

@@ -4,15 +4,22 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
+from innkeeper.api import contract
 from innkeeper.api.framework import Application
 from innkeeper.api.operation import Operation
+from innkeeper.api.rows import OPERATIONS
 from innkeeper.api.services import Services
+from innkeeper.interfaces import BuiltImage
+from innkeeper.reconciler.build_runner import SerialBuildRunner
 from innkeeper.store.opening import open_store
+from innkeeper.telemetry.uploads import UploadsOnDisk
+from innkeeper.testing.contract_check import check_reply
 from innkeeper.testing.studio import TOKEN, Studio
 
 
@@ -59,6 +66,79 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     made = House(studio, services)
     yield made
     await store.close()
+
+
+@dataclass
+class Shop:
+    """The product's rows over the house: every reply is checked against the contract."""
+
+    house: House
+    http: httpx.AsyncClient
+    builder: "ToldBuilder"
+    runner: SerialBuildRunner
+    root: Path
+
+    @property
+    def studio(self) -> Studio:
+        return self.house.studio
+
+    @property
+    def app(self) -> str:
+        return self.studio.app_id
+
+    async def call(
+        self, operation_id: str, values: dict[str, str] | None = None, **sent: Any
+    ) -> httpx.Response:
+        """Ask for an operation; ``values`` fill its path."""
+        declared = contract.load().operations[operation_id]
+        path = declared.path
+        for name, value in (values or {}).items():
+            path = path.replace(f"{{{name}}}", quote(value, safe=""))
+        if "body" in sent:
+            sent["json"] = sent.pop("body")
+        reply = await self.http.request(declared.method, path, **sent)
+        check_reply(operation_id, reply.status_code, reply.headers, reply.content)
+        return reply
+
+    def files(self) -> list[str]:
+        """What is kept of uploads."""
+        return [path.name for path in (self.root / "uploads").rglob("*") if path.is_file()]
+
+
+@dataclass
+class ToldBuilder:
+    """Ends each build as ``fault`` says; ``deleted`` are the images that had to go."""
+
+    fault: Exception | None = None
+    deleted: list[str] = field(default_factory=list)
+    pulled: list[Any] = field(default_factory=list)
+
+    async def build(self, build_key: str, archive: Path, log: Callable[[str], None]) -> BuiltImage:
+        log(f"got {archive.stat().st_size} bytes & <b>more</b>")
+        if self.fault is not None:
+            raise self.fault
+        return BuiltImage(f"image-{build_key}", 4711)
+
+    async def pull(
+        self, build_key: str, image: str, url: str | None, auth: str | None, log: Any
+    ) -> BuiltImage:
+        self.pulled.append((image, url, auth))
+        return BuiltImage(f"image-{build_key}", 42)
+
+    async def delete(self, image_ref: str) -> None:
+        self.deleted.append(image_ref)
+
+
+@pytest.fixture
+async def shop(house: House, tmp_path: Path) -> AsyncIterator[Shop]:
+    builder, uploads = ToldBuilder(), UploadsOnDisk(tmp_path / "uploads")
+    runner = SerialBuildRunner(
+        house.studio.store, builder, uploads, house.studio.clock, tmp_path / "builds"
+    )
+    house.services.uploads, house.services.build_runner = uploads, runner
+    async with house.client(*OPERATIONS) as http:
+        yield Shop(house, http, builder, runner, tmp_path)
+        await runner.settled()
 
 
 Rows = Callable[..., Operation]
