@@ -49,8 +49,9 @@ def _serve(settings: Settings) -> None:
     from innkeeper import wiring
 
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # A line for each call to the engine would bury everything else.
-    logging.getLogger("httpx").setLevel("WARNING")
+    # A line for each call to the engine or each plugin would bury everything else.
+    for chatty in ("httpx", "alembic"):
+        logging.getLogger(chatty).setLevel("WARNING")
     uvloop.run(wiring.serve(settings, announce))
 
 

@@ -4,6 +4,7 @@ What ``make up`` runs. It stays until Ctrl-C and leaves nothing running.
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
