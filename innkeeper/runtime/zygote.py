@@ -26,6 +26,7 @@ _BACKLOG = 1024
 _SPARES = 3
 _LOG_ROUND_S, _LOG_ROUND_BUSY_S = 1.0, 0.05
 _PAGE = 4096
+_DROPPED = b"[innkeeper] older output was dropped here\n"
 
 
 def main(arguments: list[str]) -> int:
@@ -182,15 +183,16 @@ class LogBound:
 def bound_log(path: str, keep: int) -> None:
     """Give back the disk space of all but the last ``keep`` bytes; readers see a hole at the head.
 
-    Where the file system cannot punch holes, all is dropped at once: the file becomes empty.
+    Where the file system cannot punch holes, all is dropped at once and a line in the log says so.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
     try:
         length = (os.fstat(fd).st_size - keep) // _PAGE * _PAGE
         try:
             confine.punch_hole(fd, length)
         except OSError:
             os.ftruncate(fd, 0)
+            os.write(fd, _DROPPED)
     finally:
         os.close(fd)
 
