@@ -152,7 +152,7 @@ class Writer:
     def _serve(self, connection: WriteConnection) -> None:
         backlog: deque[Job] = deque()
         ending = False
-        while backlog or not ending:
+        while not ending:  # the end is taken only together with all that is left
             if not backlog:
                 ending = self._take(backlog, self._inbox.get())
             while not ending and len(backlog) < self._batch_max:

@@ -5,6 +5,7 @@ what another connection sees, how many commits there were, and a hand on the nex
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -16,6 +17,7 @@ from innkeeper.core.errors import ConstraintBroken, NotFound, Unavailable
 from innkeeper.interfaces import Store, Tx
 
 QUEUE_MAX = 64  # a rig's store accepts as many writes and no more
+BATCH_MAX = 16  # and as many share one commit
 _WHOLE_RANGE = (0, 65535)
 
 
@@ -106,7 +108,7 @@ class StoreSuite:
             writes = [asyncio.ensure_future(rig.store.write(add(port))) for port in range(50)]
             await asyncio.sleep(0)  # they are handed over in the next turn of the loop
         await asyncio.gather(*writes)
-        assert rig.commits() - before == 2, "the one that was held, and one for the fifty"
+        assert rig.commits() - before == 1 + math.ceil(50 / BATCH_MAX), "the held one, and theirs"
 
     async def test_what_succeeded_stays_and_what_failed_is_gone(self, rig: StoreRig) -> None:
         chance = random.Random(11)
@@ -133,6 +135,13 @@ class StoreSuite:
         assert [write.cancelled() for write in writes] == [False, True, False]
         assert {1, 3} <= set(rig.seen())
         await rig.store.write(add(4))
+
+    async def test_nor_does_one_that_stops_waiting_for_its_commit(self, rig: StoreRig) -> None:
+        writes = [asyncio.ensure_future(rig.store.write(add(port))) for port in (1, 2)]
+        async with rig.held():  # with the two, where they are not done yet
+            writes[0].cancel()
+        assert await writes[1] == 2
+        assert rig.seen() == [1, 2, 65535], "it came too late to undo anything"
 
     # -------------------------------------------------------- reads
 

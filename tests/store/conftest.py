@@ -13,7 +13,7 @@ from innkeeper.core.errors import Unavailable
 from innkeeper.store.migrate import migrate
 from innkeeper.store.opening import open_store
 from innkeeper.store.sqlite import SqliteStore, SqliteWriteConnection
-from innkeeper.testing.store_suite import QUEUE_MAX, StoreRig, add
+from innkeeper.testing.store_suite import BATCH_MAX, QUEUE_MAX, StoreRig, add
 
 WAIT_S = 10
 
@@ -71,7 +71,7 @@ async def sqlite_rig(
         made.append(HeldConnection(path))
         return made[0]
 
-    store = SqliteStore(path, connect, queue_max=QUEUE_MAX)
+    store = SqliteStore(path, connect, BATCH_MAX, QUEUE_MAX)
     await store.open()
     connection = made[0]
 
