@@ -83,6 +83,7 @@ class Writer:
         self._inbox: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._closed: asyncio.Future[None] | None = None
         self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._failing = False  # whether the last batch failed; touched by the thread only
         self._thread = threading.Thread(target=self._main, name="store-writer", daemon=True)
 
     async def open(self) -> None:
@@ -162,9 +163,32 @@ class Writer:
                     break
             jobs = [backlog.popleft() for _ in range(min(len(backlog), self._batch_max))]
             if jobs:
-                outcomes = _run_batch(connection, jobs)
+                outcomes = self._run_batch(connection, jobs)
                 self.commits += 1
                 self._tell(self._complete, len(jobs), outcomes)
+
+    def _run_batch(self, connection: WriteConnection, jobs: list[Job]) -> list[Outcome]:
+        """Run all in one transaction.
+
+        Even a job's own error is told only after the commit: it may rest on what another job wrote.
+        """
+        try:
+            outcomes = _run_jobs(connection, jobs)
+            connection.commit()
+        except Exception as error:
+            connection.rollback()
+            if isinstance(error, Unavailable):
+                message = error.message
+            else:
+                message = "the store failed in a way it does not know; its log has the details"
+            if not self._failing:  # a full disk would otherwise get thousands of these a second
+                log.exception("writes are refused from now on: %s", message)
+            self._failing = True
+            return [(future, Unavailable(message), None) for _, future in jobs]
+        if self._failing:
+            log.warning("writes are accepted again")
+            self._failing = False
+        return outcomes
 
     @staticmethod
     def _take(backlog: deque[Job], jobs: list[Job] | None) -> bool:
@@ -184,26 +208,6 @@ class Writer:
         except RuntimeError:
             # What was committed is safe, and nobody is left to tell.
             log.warning("the event loop closed before the store did")
-
-
-def _run_batch(connection: WriteConnection, jobs: list[Job]) -> list[Outcome]:
-    """Run all in one transaction.
-
-    Even a job's own error is told only after the commit: it may rest on what another job wrote.
-    """
-    try:
-        outcomes = _run_jobs(connection, jobs)
-        connection.commit()
-    except Unavailable as failure:
-        connection.rollback()
-        log.error("a batch of %d writes was undone: %s", len(jobs), failure.message)
-        return [(f, Unavailable(failure.message, failure.retry_after_s), None) for _, f in jobs]
-    except Exception:
-        connection.rollback()
-        log.exception("a batch of %d writes was undone", len(jobs))
-        message = "the store failed in a way it does not know; its log has the details"
-        return [(future, Unavailable(message), None) for _, future in jobs]
-    return outcomes
 
 
 def _run_jobs(connection: WriteConnection, jobs: list[Job]) -> list[Outcome]:

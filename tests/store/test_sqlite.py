@@ -171,15 +171,21 @@ def files_no_larger_than(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-async def test_a_failing_disk_refuses_and_recovers(store: SqliteStore, ports_of: PortsOf) -> None:
+async def test_a_failing_disk_refuses_and_recovers(
+    store: SqliteStore, ports_of: PortsOf, caplog: pytest.LogCaptureFixture
+) -> None:
     await store.write(add(1))
     with files_no_larger_than(2**20):
         fitted, refusal = await fill(store)
         assert "disk" in refusal.message
+        with pytest.raises(Unavailable):
+            await store.write(big_row(fitted))
         assert await store.read(ports) == [1], "reads go on"
     await store.write(big_row(fitted))
     assert await store.write(add(2)) == 2
     assert ports_of(store.path) == [1, 2]
+    told = [record.message.split(":")[0] for record in caplog.records]
+    assert told == ["writes are refused from now on", "writes are accepted again"]
 
 
 @pytest.mark.system
