@@ -48,7 +48,7 @@ types: .venv/.stamp-dev
 	@$(BIN)/mypy
 
 imports: .venv/.stamp-dev
-	@$(BIN)/lint-imports --no-timing
+	@$(BIN)/lint-imports
 
 bench: dev ## Measure, and write bench/results.json
 	@$(BIN)/python -m bench

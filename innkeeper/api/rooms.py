@@ -95,7 +95,7 @@ def write_room(room: Room) -> wire.Room:
     current = room.current
     return wire.Room(
         currentAllocation=None if current is None else _allocation(wire.CurrentAllocation, current),
-        status=room.status,  # type: ignore[arg-type]  # "suspended" is older than the enum, and told
+        status=room.status,  # "suspended" is older than the enum, and told
         allocations=[_allocation(wire.RoomAllocation, a) for a in room.allocations],
         roomConfig=room.room_config,
         roomId=room.room_id,
@@ -110,7 +110,7 @@ def write_rooms(found: list[Room]) -> list[wire.RoomWithoutAllocations]:
             currentAllocation=None
             if room.current is None
             else _allocation(wire.RoomWithoutAllocationsCurrentAllocation, room.current),
-            status=room.status,  # type: ignore[arg-type]  # as above
+            status=room.status,  # as above
             roomConfig=room.room_config,
             roomId=room.room_id,
             appId=room.app_id,

@@ -146,7 +146,11 @@ class ControlPlane:
         self._store = store
         runtime = parts.runtime
         self.logs = ProcessLogs(
-            settings.data_dir / "logs", runtime.log_source, cap_bytes=settings.log_cap_bytes
+            settings.data_dir / "logs",
+            runtime.log_source,
+            cap_bytes=settings.log_cap_bytes,
+            retention_hours=settings.log_retention_hours,
+            clock=now,
         )
         uploads = UploadsOnDisk(settings.data_dir / "uploads")
         around = Surroundings(
