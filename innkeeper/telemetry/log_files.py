@@ -108,7 +108,7 @@ def source_lines(file: SourceFile) -> Iterator[list[bytes]]:
     """
     if file.dropped:
         yield [DROPPED]
-    lines = decoder(file.format)
+    lines = decoder(file.format, midway=file.dropped)
     while data := file.read(file.end):
         yield lines.feed(data)
     yield lines.finish()
@@ -125,7 +125,7 @@ def source_tail(file: SourceFile, count: int) -> tuple[list[bytes], Decoder]:
         file.seek_back(newlines)
         at_head = file.position == file.start
         found: list[bytes] = [DROPPED] if at_head and file.dropped else []
-        lines = decoder(file.format, midway=not at_head)
+        lines = decoder(file.format, midway=file.dropped or not at_head)
         while data := file.read(file.end):
             found = (found + lines.feed(data))[-count:]
         if at_head or len(found) >= count:

@@ -149,6 +149,10 @@ class ProcessLogs:
         if process_id in self._followers:
             self._ended.add(process_id)
 
+    def followed(self, process_id: str) -> bool:
+        """Whether somebody follows its log."""
+        return process_id in self._followers
+
     async def kept_ids(self) -> list[str]:
         """The processes whose logs are kept."""
         return await asyncio.to_thread(self._kept_ids)
