@@ -1,11 +1,16 @@
 """``make up`` as a newcomer runs it: twice on one data directory, with both runtimes."""
 
 import asyncio
+import fcntl
 import os
+import pty
 import re
+import select
 import shutil
 import signal
+import subprocess
 import tempfile
+import termios
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -180,6 +185,99 @@ async def test_two_ups_and_nothing_left(data_dir: Path, ports: str, runtime: str
         assert second.took_s < 30
         await second.stop()
     assert left_running(data_dir, [first.process_id, second.process_id]) == []
+
+
+async def command(up: Up, data_dir: Path, *words: str) -> str:
+    """What one of our commands prints, asked beside a running server."""
+    child = await asyncio.create_subprocess_exec(
+        ROOT / ".venv/bin/innkeeper",
+        *words,
+        env={**os.environ, "INNKEEPER_URL": up.api, "INNKEEPER_DATA_DIR": str(data_dir)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(60):
+        output, _ = await child.communicate()
+    assert child.returncode == 0, output.decode()
+    return output.decode()
+
+
+async def test_the_commands_work_beside_it(data_dir: Path, ports: str) -> None:
+    async with make_up(data_dir, "process", ports) as up:
+        made = await command(up, data_dir, "room", "create", "--config", "{}")
+        room_id, process_id = made.splitlines()[0].split()[1::3]
+        assert "default: 127.0.0.1:" in made
+        listed = await command(up, data_dir, "ps")
+        assert {up.process_id, process_id} <= {line.split()[0] for line in listed.splitlines()}
+        assert '"status": "active"' in await command(up, data_dir, "room", "info", room_id)
+        await command(up, data_dir, "room", "destroy", room_id)
+        assert "bound port" in await command(up, data_dir, "logs", process_id[:8])
+        sample = str(ROOT / "samples/tag")
+        deployed = await command(
+            up, data_dir, "deploy", sample, "--app", "own", "--port", "7777", "--env", "A=B=C"
+        )
+        assert "made app own" in deployed
+        again = await command(up, data_dir, "room", "create", "--app", "own")
+        assert "default: 127.0.0.1:" in again
+
+
+async def test_a_second_one_on_the_same_directory_is_refused(data_dir: Path, ports: str) -> None:
+    async with make_up(data_dir, "process", ports) as up:
+        for word in ("up", "serve"):
+            child = await asyncio.create_subprocess_exec(
+                ROOT / ".venv/bin/innkeeper",
+                *(word, "--data-dir", data_dir, "--listen", "127.0.0.1:0"),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            output, _ = await child.communicate()
+            assert (child.returncode, "already" in output.decode()) == (1, True)
+        assert httpx.get(f"{up.api}/readyz").status_code == 200
+
+
+async def test_a_closed_terminal_stops_everything_too(data_dir: Path, ports: str) -> None:
+    terminal, inside = pty.openpty()
+    environ = {
+        **os.environ,
+        "INNKEEPER_DATA_DIR": str(data_dir),
+        "INNKEEPER_LISTEN": "127.0.0.1:0",
+        "INNKEEPER_PORT_RANGE": ports,
+        "INNKEEPER_RUNTIME": "process",
+    }
+
+    def own_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    child = subprocess.Popen(
+        [ROOT / ".venv/bin/innkeeper", "up"],
+        cwd=ROOT,
+        env=environ,
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+        preexec_fn=own_terminal,
+    )
+    os.close(inside)
+    try:
+        await asyncio.to_thread(_read_until, terminal, LAST_LINE)
+        os.close(terminal)
+        code = await asyncio.to_thread(child.wait, STOP_S)
+    finally:
+        if child.poll() is None:
+            child.terminate()
+    assert code is not None
+    assert control_plane.running(data_dir) is None
+    assert left_running(data_dir, []) == []
+
+
+def _read_until(handle: int, text: str) -> None:
+    """Read a terminal until it has shown ``text``; its end, or silence, is an error."""
+    seen, deadline = "", time.monotonic() + FIRST_UP_S
+    while text not in seen:
+        ready, _, _ = select.select([handle], [], [], max(deadline - time.monotonic(), 0))
+        assert ready, f"silence after:\n{seen}"
+        seen += os.read(handle, 65536).decode(errors="replace")
 
 
 async def test_a_killed_up_is_cleaned_by_down(data_dir: Path, ports: str) -> None:
