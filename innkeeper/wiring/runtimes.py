@@ -8,6 +8,7 @@ from pathlib import Path
 from innkeeper.config import Settings
 from innkeeper.core.moments import truncate
 from innkeeper.interfaces import Builder, Runtime
+from innkeeper.runtime.archive import ArchiveLimits
 from innkeeper.runtime.container import ContainerRuntime
 from innkeeper.runtime.container_builder import ContainerBuilder
 from innkeeper.runtime.container_spec import ContainerSettings
@@ -62,6 +63,11 @@ async def make_runtime(
     return await container_parts(settings, installation_id, listening.port, url)
 
 
+def archive_limits(settings: Settings) -> ArchiveLimits:
+    """What an uploaded archive may hold: ``--build-size-max`` bounds its files too."""
+    return ArchiveLimits(bytes_max=settings.build_size_max)
+
+
 def process_parts(settings: Settings, installation_id: str, api_url: str) -> RuntimeParts:
     """Plain host processes, below ``processes`` in the data directory."""
     directory = settings.data_dir / "processes"
@@ -72,7 +78,7 @@ def process_parts(settings: Settings, installation_id: str, api_url: str) -> Run
         clock=now,
         log_bytes_max=settings.log_cap_bytes,
     )
-    return RuntimeParts(runtime, ProcessBuilder(directory))
+    return RuntimeParts(runtime, ProcessBuilder(directory, limits=archive_limits(settings)))
 
 
 async def container_parts(
@@ -85,4 +91,6 @@ async def container_parts(
     revive = None if found.service is None else found.service.ensure
     runtime = ContainerRuntime(engine, own, revive)
     socket = None if found.service is not None else found.socket_path
-    return RuntimeParts(runtime, ContainerBuilder(engine, own), socket)
+    return RuntimeParts(
+        runtime, ContainerBuilder(engine, own, limits=archive_limits(settings)), socket
+    )

@@ -132,13 +132,18 @@ def test_a_list_of_parts_that_does_not_fit(studio: LiveStudio, game: bytes) -> N
 
 
 def test_upload_urls_carry_their_own_authorisation(studio: LiveStudio) -> None:
-    one = studio.sdk("buildsV3.createBuild", {"buildSizeInBytes": 10})
-    two = studio.sdk("buildsV3.createBuild", {"buildSizeInBytes": 10})
-    url, other = (b["uploadParts"][0]["putRequestUrl"] for b in (one, two))
-    for forged in (url.partition("?")[0], url[:-1], url.replace(one["buildId"], two["buildId"])):
-        assert httpx.put(forged, content=b"x" * 10, trust_env=False).status_code == 403
-    borrowed = f"{url.partition('?')[0]}?{other.partition('?')[2]}"
-    assert httpx.put(borrowed, content=b"x" * 10, trust_env=False).status_code == 403
+    one, two = (
+        studio.sdk("buildsV3.createBuild", {"buildSizeInBytes": 10})["uploadParts"][0][
+            "putRequestUrl"
+        ]
+        for _ in range(2)
+    )
+    path, _, query = one.partition("?")
+    forged = [path, one[:-1], f"{path}?{two.partition('?')[2]}", f"{two.partition('?')[0]}?{query}"]
+    forged += [one.replace("size=10", "size=11"), one.replace("expires=1", "expires=2")]
+    for url in forged:
+        assert url != one
+        assert httpx.put(url, content=b"x" * 10, trust_env=False).status_code == 403, url
 
 
 def test_a_failed_build_says_why(studio: LiveStudio) -> None:
@@ -165,13 +170,13 @@ def test_host_processes_name_the_line_that_needs_an_engine(
 
 
 def test_registry_builds(studio: LiveStudio, runtime: str) -> None:
-    if runtime == "process":
-        with refused(400, "engine"):
-            studio.sdk("buildsV3.createBuildRegistry", {"buildTag": "r1"})
-        return
     made, (reply,) = studio.sdk.answered("buildsV3.createBuildRegistry", {"buildTag": "r1"})
     assert (reply.status, made["status"], made["buildTag"]) == (201, "created", "r1")
     image = {"image": "nobody/nothing:1", "registryUrl": "127.0.0.1:1", "auth": "user:secret-word"}
+    if runtime == "process":
+        with refused(400, "engine"):
+            studio.sdk("buildsV3.runBuildRegistry", made["buildId"], image)
+        return
     log = studio.sdk("buildsV3.runBuildRegistry", made["buildId"], image)
     assert studio.sdk("buildsV3.getBuild", made["buildId"])["status"] == "failed"
     assert log.splitlines()[-1].startswith("Build failed: ")

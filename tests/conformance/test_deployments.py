@@ -118,7 +118,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"env": {"HATHORA_APP_ID": "x"}}, "HATHORA_APP_ID"),
     ({"env": {"HATHORA_TCP_PORT": "1"}}, "HATHORA_TCP_PORT"),
     ({"env": {"LONG": "x" * 5001}}, "env"),
-    ({"env": {"NUL": "a\0b"}}, "env"),
+    ({"env": {"NUL": "a\0b"}}, "NUL"),
     ({"env": {f"V{n}": "x" for n in range(101)}}, "env"),
 ]
 
@@ -135,7 +135,7 @@ def test_what_breaks_a_bound_is_refused_by_its_name(
 
 def test_tls_is_refused_until_it_is_enforced(studio: LiveStudio, build_id: str) -> None:
     with refused(422, "tls"):
-        studio.deploy(studio.app(), build_id, transportType="tls")
+        studio.deploy(studio.app(), build_id, transportType="tls", additionalContainerPorts=[])
 
 
 def test_unknown_and_foreign_deployments(studio: LiveStudio, stranger: Sdk, build_id: str) -> None:

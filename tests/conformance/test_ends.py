@@ -119,11 +119,15 @@ def test_an_image_that_cannot_be_started_is_told(studio: LiveStudio) -> None:
     assert process["summaryExitReason"].startswith("Image could not be started: ")
 
 
+# Host processes share a network in which UDP players cannot be counted, and so count as present.
+OVER_TCP = {"transportType": "tcp", "additionalContainerPorts": [], "idleTimeoutEnabled": True}
+
+
 def test_an_empty_process_is_stopped_when_it_was_idle_long_enough(
     studio: LiveStudio, build_id: str
 ) -> None:
     app_id = studio.app()
-    studio.deploy(app_id, build_id, idleTimeoutEnabled=True)
+    studio.deploy(app_id, build_id, **OVER_TCP)
     room = studio.room(app_id)
     studio.active(app_id, room["roomId"])
     studio.sdk("roomsV2.destroyRoom", room["roomId"], app_id)
@@ -134,7 +138,7 @@ def test_an_empty_process_is_stopped_when_it_was_idle_long_enough(
 
 def test_an_allocated_room_keeps_its_process(studio: LiveStudio, build_id: str) -> None:
     app_id = studio.app()
-    studio.deploy(app_id, build_id, idleTimeoutEnabled=True)
+    studio.deploy(app_id, build_id, **OVER_TCP)
     kept = studio.room(app_id)
     studio.active(app_id, kept["roomId"])
     # A second process, emptied after the first was there: when it has gone, the first had its time too.
@@ -146,10 +150,10 @@ def test_an_allocated_room_keeps_its_process(studio: LiveStudio, build_id: str) 
 
 def test_a_connected_player_keeps_an_empty_process(studio: LiveStudio, build_id: str) -> None:
     app_id = studio.app()
-    studio.deploy(app_id, build_id, idleTimeoutEnabled=True)
+    studio.deploy(app_id, build_id, **OVER_TCP)
     room = studio.room(app_id)
     active = studio.active(app_id, room["roomId"])
-    tcp = address_of(active["additionalExposedPorts"][0])
+    tcp = address_of(active["exposedPort"])
     with socket.create_connection(tcp, timeout=5) as player:
         studio.sdk("roomsV2.destroyRoom", room["roomId"], app_id)
         other = studio.sdk("processesV3.createProcess", "Tokyo", app_id)["processId"]
@@ -160,12 +164,32 @@ def test_a_connected_player_keeps_an_empty_process(studio: LiveStudio, build_id:
     studio.reaches(app_id, room["processId"], "stopped")
 
 
+def test_udp_players_count_where_they_can_be_counted(
+    studio: LiveStudio, build_id: str, runtime: str
+) -> None:
+    app_id = studio.app()
+    studio.deploy(app_id, build_id, idleTimeoutEnabled=True)
+    quiet = studio.sdk("processesV3.createProcess", "Tokyo", app_id)["processId"]
+    played = studio.room(app_id)
+    active = studio.active(app_id, played["roomId"])
+    assert ask_udp(address_of(active["exposedPort"]), "hello") == "hello"
+    studio.sdk("roomsV2.destroyRoom", played["roomId"], app_id)
+    over = studio.sdk("processesV3.createProcess", "London", app_id)["processId"]
+    if runtime == "container":
+        for process_id in (quiet, over):
+            studio.reaches(app_id, process_id, "stopped")
+    else:
+        studio.reaches(app_id, over, "running")
+    # A flow of the last minute is a player.
+    assert studio.process(app_id, played["processId"])["status"] == "running"
+
+
 def test_without_the_idle_timeout_an_empty_process_stays(studio: LiveStudio, build_id: str) -> None:
     app_id = studio.app()
     studio.deploy(app_id, build_id, idleTimeoutEnabled=False)
     stays = studio.sdk("processesV3.createProcess", "Seattle", app_id)["processId"]
     studio.reaches(app_id, stays, "running")
-    studio.deploy(app_id, build_id, idleTimeoutEnabled=True)
+    studio.deploy(app_id, build_id, **OVER_TCP)
     goes = studio.sdk("processesV3.createProcess", "Seattle", app_id)["processId"]
     studio.reaches(app_id, goes, "stopped")
     assert studio.process(app_id, stays)["status"] == "running"

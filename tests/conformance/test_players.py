@@ -50,8 +50,8 @@ def test_a_destroyed_room_does_not_cut_its_players(studio: LiveStudio, build_id:
         second = studio.room(app_id)
         assert second["processId"] == room["processId"]
         assert ask_udp(udp, "after") == "after"
+        player.plays_on()
     assert player.faults == []
-    assert player.answered > 0
 
 
 def test_host_ports_are_given_to_one_process_at_a_time(studio: LiveStudio, build_id: str) -> None:

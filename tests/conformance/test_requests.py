@@ -67,7 +67,7 @@ def test_browsers_may_call(live: LiveServer) -> None:
         (b'{"region": "Tokyo", "roomConfig": 3}', "roomConfig"),
         (b'{"region": "Tokyo", "clientIPs": "x"}', "clientIPs"),
         (b'{"region": "Tokyo", "deploymentId": []}', "deploymentId"),
-        (b'{"region": "Tokyo", "roomConfig": "\\ud800"}', "roomConfig"),
+        (b'{"region": "Tokyo", "roomConfig": "\\ud800"}', "body"),
         (b"[" * 100_000, "body"),
     ],
     ids=lambda v: repr(v)[:40],

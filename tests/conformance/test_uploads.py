@@ -13,8 +13,9 @@ from innkeeper.testing.live import LiveServer
 from innkeeper.testing.live_studio import LiveStudio, archive, zipped
 
 RECIPE = b'FROM scratch\nCOPY . /\nCMD ["/game"]\n'
-# The engine's own storage changes by itself, as the store does.
+# The engine's own storage and the store change by themselves; a build's log is kept, whatever came of it.
 ASIDE = {"engine", "storage"}
+KEPT = (".log", ".db", ".db-wal", ".db-shm")
 
 
 def tarball(*members: tarfile.TarInfo, content: bytes = b"", recipe: bytes = RECIPE) -> bytes:
@@ -82,8 +83,7 @@ def files_of(folder: Path) -> set[Path]:
     return {
         path
         for path in folder.rglob("*")
-        if not ASIDE & set(path.relative_to(folder).parts)
-        and not path.name.startswith("innkeeper.")
+        if not ASIDE & set(path.relative_to(folder).parts) and not path.name.endswith(KEPT)
     }
 
 
