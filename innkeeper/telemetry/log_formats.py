@@ -139,7 +139,7 @@ def json_record(record: bytes) -> tuple[bytes, bytes] | None:
 
 
 def decoder(format_: str, midway: bool = False) -> Decoder:
-    """A fresh decoder for ``raw``, ``k8s-file`` or ``json-file``, fed from the beginning of a line of the file.
+    """A fresh decoder for ``raw``, ``k8s-file`` or ``json-file``, fed from where a line of the file begins.
 
     ``midway``: that is not where the log begins, so a record may be the rest of a line: those are left out.
     """
