@@ -1,0 +1,1 @@
+-- Build numbers of an app, for the versions that count.

@@ -1,0 +1,1 @@
+-- Lobbies: a room with a creator, a visibility, a short code and a state.

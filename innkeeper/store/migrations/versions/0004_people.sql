@@ -1,0 +1,1 @@
+-- Users, members and invites of organizations.

@@ -1,0 +1,1 @@
+-- Measured usage of processes, and invoices.
