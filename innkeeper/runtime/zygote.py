@@ -153,6 +153,7 @@ class LogBound:
         self._sizes: dict[str, int] = {}
         self._busy = False
         self._next = 0.0
+        self.monotonic = time.monotonic
 
     def wait_s(self) -> float:
         """How long until the next round, at the most."""
@@ -160,7 +161,7 @@ class LogBound:
 
     def round(self) -> None:
         """Look at every log; at most once in the waiting time."""
-        now = time.monotonic()
+        now = self.monotonic()
         if now < self._next:
             return
         sizes: dict[str, int] = {}
