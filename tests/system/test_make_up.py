@@ -1,6 +1,7 @@
 """``make up`` as a newcomer runs it: twice on one data directory, with both runtimes."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import pty
@@ -109,7 +110,8 @@ async def make_up(data_dir: Path, runtime: str, ports: str) -> AsyncIterator[Up]
         yield Up(child, output, time.monotonic() - begun)
     finally:
         if child.returncode is None:
-            os.killpg(child.pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGTERM)
             await child.wait()
 
 
