@@ -5,7 +5,7 @@ Raises ``Invalid`` with the place (``path.region``, ``query.tailLines``, ``body.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -77,7 +77,8 @@ class Reader:
         except RecursionError as fault:
             raise Invalid("body", "is nested too deeply") from fault
         if b"\\u0000" in raw and _NUL.search(raw):
-            raise Invalid("body", "must not hold a NUL character")
+            place = next(_nuls(msgspec.json.decode(raw), "body"), "body")
+            raise Invalid(place, "must not hold a NUL character")
         return decoded
 
     def _explain(self, body: Body, raw: bytes, message: str) -> Invalid:
@@ -112,6 +113,18 @@ class Reader:
         if not parameter.plain and (fault := self._check.first(parameter.schema, value, where)):
             raise Invalid(fault.field, fault.problem)
         return value
+
+
+def _nuls(value: Any, where: str) -> Iterator[str]:
+    """The places of strings with a NUL character, and of objects with such a name."""
+    if isinstance(value, str) and "\0" in value:
+        yield where
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _nuls(item, f"{where}[{index}]")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from [where] if "\0" in name else _nuls(item, f"{where}.{name}")
 
 
 def _coerced(kind: str, text: str, where: str) -> Any:

@@ -197,6 +197,12 @@ def _check(tx: Tx, caller: Caller, wanted: NewDeployment, context: Context) -> i
     """Check the bounds; returns the CPU in thousandths of a core."""
     # 0.29 * 1000 is not 290 in binary floating point; the decimal that was written is.
     cpu_millis = Decimal(str(wanted.cpu)) * 1000
+    builds.check_tag("body.deploymentTag", wanted.deployment_tag)
+    if not context.policy.accept_unenforced:
+        for index, port in enumerate(wanted.ports):
+            if port.transport_type == "tls":
+                place = f"additionalContainerPorts[{index - 1}]." if index else ""
+                raise unenforced(f"body.{place}transportType", 'TLS before the game ("tls")')
     additional = len(wanted.ports) - 1
     if additional > context.policy.additional_ports_max:
         raise Invalid(
@@ -211,12 +217,6 @@ def _check(tx: Tx, caller: Caller, wanted: NewDeployment, context: Context) -> i
         wanted.env,
         orgs.require_org(tx, caller.org_id).max_requested_memory_mb,
     )
-    builds.check_tag("body.deploymentTag", wanted.deployment_tag)
-    if not context.policy.accept_unenforced:
-        for index, port in enumerate(wanted.ports):
-            if port.transport_type == "tls":
-                place = f"additionalContainerPorts[{index - 1}]." if index else ""
-                raise unenforced(f"body.{place}transportType", "TLS before the game")
     return int(cpu_millis)
 
 

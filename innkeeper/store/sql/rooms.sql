@@ -24,7 +24,9 @@ FROM rooms WHERE room_id = :room_id AND app_id = :app_id
 -- name: connection
 -- What a player polls: the room's status and its process's address; one indexed read.
 SELECT r.room_id, r.status, p.process_id, p.started_at, p.stopping_at, p.terminated_at, p.exposed_ports
-FROM rooms r LEFT JOIN processes p ON p.process_id = r.process_id
+FROM rooms r
+JOIN apps a ON a.app_id = r.app_id AND a.deleted_at IS NULL
+LEFT JOIN processes p ON p.process_id = r.process_id
 WHERE r.room_id = :room_id AND r.app_id = :app_id
 
 -- name: past_allocations
