@@ -61,11 +61,12 @@ docs: .venv/.stamp-run ## Write the generated reference pages anew
 clean: ## Remove what was built, but no data
 	rm -rf .venv $(NODE_MODULES) samples/tag/tag .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.venv/bin/python: scripts/venv.sh
+# A stamp, for .venv/bin/python is a link to the system's.
+.venv/.stamp-python: scripts/venv.sh
 	@scripts/venv.sh
-	@touch -c $@
+	@touch $@
 
-.venv/.stamp-run: requirements.lock pyproject.toml | .venv/bin/python
+.venv/.stamp-run: requirements.lock pyproject.toml .venv/.stamp-python
 	@echo "innkeeper: installing the locked requirements"
 	@$(PIP) install $(QUIET) --require-hashes -r requirements.lock
 	@$(PIP) install $(QUIET) --no-deps --no-build-isolation -e .
