@@ -46,31 +46,19 @@ def punch_hole(fd: int, length: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def become_game(spec: dict[str, Any]) -> None:
-    """Turn the calling, freshly forked process into one that may be handed to a game; it has its
-    group already.
+def prepare_game() -> None:
+    """Ahead of time, in the fork that will become a game: all that is the same for every game.
 
-    Own session, standard streams, bounds, the image as its root and a user of its own (both only
-    where we are root), and no way to gain privileges. Raises ``OSError``.
+    Own session, no input, bounds, no way to gain privileges. Raises ``OSError``.
     """
     os.setsid()
-    log_fd = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.umask(0o022)
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     os.dup2(null, 0)
-    os.dup2(log_fd, 1)
-    os.dup2(log_fd, 2)
-    os.umask(0o022)
-    _bound_resources(dedicated_user=spec["uid"] is not None)
-    if spec["uid"] is not None:
-        os.chroot(spec["root"])
-        os.chdir(spec["cwd"])
-        os.setgroups([])
-        os.setresgid(spec["uid"], spec["uid"], spec["uid"])
-        os.setresuid(spec["uid"], spec["uid"], spec["uid"])
-    else:
-        os.chdir(spec["cwd"])
+    os.close(null)
+    _bound_resources()
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    # Python ignores these two, and an ignored signal stays so over an exec.
+    # Python and the supervisor ignore these, and an ignored signal stays so over an exec.
     for number in (
         signal.SIGPIPE,
         signal.SIGXFSZ,
@@ -83,14 +71,32 @@ def become_game(spec: dict[str, Any]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _bound_resources(dedicated_user: bool) -> None:
-    """No core files, and a bounded number of files. Processes are counted for each user, so their
-    bound makes sense only where the user has nothing else. The size of files is not bounded: the
-    log is one, and is kept small by giving back its oldest part, while its size goes on growing."""
+def become_game(spec: dict[str, Any]) -> None:
+    """Then: output to its log, and (where we are root) the image as its root and a user of its own.
+
+    Raises ``OSError``.
+    """
+    log_fd = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.dup2(log_fd, 1)
+    os.dup2(log_fd, 2)
+    uid = spec["uid"]
+    if uid is None:
+        os.chdir(spec["cwd"])
+        return
+    # Processes are counted for each user, so their bound makes sense only where it has no others.
+    _lower(resource.RLIMIT_NPROC, _NPROC_MAX)
+    os.chroot(spec["root"])
+    os.chdir(spec["cwd"])
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+
+
+def _bound_resources() -> None:
+    """No core files, and a bounded number of files. The size of files is not bounded: the log is
+    one, and is kept small by giving back its oldest part, while its size goes on growing."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower(resource.RLIMIT_NOFILE, _NOFILE_MAX)
-    if dedicated_user:
-        _lower(resource.RLIMIT_NPROC, _NPROC_MAX)
 
 
 def _lower(what: int, most: int) -> None:

@@ -22,6 +22,7 @@ from innkeeper.runtime.cgroups import Group
 
 _KILL_S = 5.0  # how long the rest of a session is chased before the end is recorded regardless
 _REQUEST_MAX = 200
+_REMOVE_TRIES = 100
 
 
 def lock(directory: str, process_id: str) -> int | None:
@@ -79,7 +80,7 @@ class Supervisor:
             confine.name_process(f"inn-{process_id[:8]}")
             self._wait(process_id, game.pid)
         if self._group is not None:
-            self._group.remove()
+            _remove_group(self._group)
         if process_id is not None:
             places.hint(self._directory, process_id)
 
@@ -242,12 +243,13 @@ def _become_game(group: Group | None, spec_fd: int, go_fd: int, told_fd: int) ->
     try:
         if group is not None:
             group.join()
+        stage = "confine"
+        confine.prepare_game()
         with open(spec_fd, "rb") as file:
             data = file.read()
         if not data:
             os._exit(127)  # the supervisor was not needed
         spec = json.loads(data)
-        stage = "confine"
         confine.become_game(spec)
         stage = "exec"
         if os.read(go_fd, 1) == b"!":
@@ -257,6 +259,19 @@ def _become_game(group: Group | None, spec_fd: int, go_fd: int, told_fd: int) ->
         os.write(told_fd, f"{stage} {error.errno or 0}".encode())
     finally:
         os._exit(127)
+
+
+def _remove_group(group: Group) -> None:
+    """Once all who were in it are reaped; a zygote that starts later removes what stays."""
+    for _ in range(_REMOVE_TRIES):
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+        except ChildProcessError:
+            pass  # none left
+        if group.remove():
+            return
+        time.sleep(0.002)
 
 
 def kill_family(

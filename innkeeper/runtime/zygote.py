@@ -20,7 +20,7 @@ from innkeeper.runtime import cgroups, confine, places, proc_table
 from innkeeper.runtime.supervisor import Supervisor
 
 # Of the requests and files; a control plane that knows another one starts a zygote of its own.
-VERSION = 1
+VERSION = 2
 _REQUEST_MAX = 200
 _BACKLOG = 1024
 _SPARES = 3
