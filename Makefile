@@ -69,7 +69,7 @@ clean: ## Remove what was built, but no data
 .venv/.stamp-run: requirements.lock pyproject.toml .venv/.stamp-python
 	@echo "innkeeper: installing the locked requirements"
 	@$(PIP) install $(QUIET) --require-hashes -r requirements.lock
-	@$(PIP) install $(QUIET) --no-deps --no-build-isolation -e .
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/.stamp-dev: requirements-dev.lock .venv/.stamp-run

@@ -8,7 +8,7 @@ import click
 
 from innkeeper.cli.api import Api, Json, api_options, pairs, segment
 from innkeeper.cli.archive import Archive, pack
-from innkeeper.cli.progress import Steps
+from innkeeper.cli.progress import Say, Steps
 
 _TRANSPORTS = ("udp", "tcp", "tls")
 
@@ -70,7 +70,7 @@ def deploy(
         with steps.step(f"packing {folder}"):
             archive = pack(folder, Path(temporary) / "build.tar.gz")
         build = upload(api, archive, tag, steps)
-        run_build(api, build["buildId"])
+        run_build(api, build["buildId"], steps.line)
     made = create_deployment(api, app_id, build["buildId"], config)
     click.echo(f"deployment {made['deploymentId']} of build {made['buildId']} in {app_id}")
     click.echo(f"next: innkeeper room create --app {app}")
@@ -114,11 +114,11 @@ def upload(api: Api, archive: Archive, tag: str | None, steps: Steps) -> Json:
     return build
 
 
-def run_build(api: Api, build_id: str) -> None:
-    """Run a build and print its log as it comes. Only the status read afterwards says how it ended."""
+def run_build(api: Api, build_id: str, show: Say) -> None:
+    """Run a build and show its log as it comes. Only the status read afterwards says how it ended."""
     path = f"/builds/v3/builds/{segment(build_id)}"
     for line in api.lines("POST", f"{path}/run"):
-        click.echo(f"  {line}")
+        show(line)
     status = api.call("GET", path)["status"]
     if status != "succeeded":
         raise click.ClickException(f"build {build_id} {status}; its log is above")

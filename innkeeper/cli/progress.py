@@ -33,6 +33,13 @@ class Steps:
             yield _plain_line
         click.echo(f"✓ {title} ({time.monotonic() - begun:.1f} s)")
 
+    def line(self, text: str) -> None:
+        """A line of its own, above a spinner if there is one."""
+        if self._console.is_terminal:
+            self._console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            _plain_line(text)
+
     @contextlib.contextmanager
     def bytes(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
         """A step over ``total`` bytes; the given function says that so many more are done."""

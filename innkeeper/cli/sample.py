@@ -47,7 +47,7 @@ def _find_or_make_build(api: Api, archive: Archive, runtime: str, steps: Steps) 
             return str(build["buildId"])
     build = upload(api, archive, tag, steps)
     with steps.step("building the sample game"):
-        run_build(api, build["buildId"])
+        run_build(api, build["buildId"], steps.line)
     return str(build["buildId"])
 
 

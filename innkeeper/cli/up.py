@@ -38,7 +38,9 @@ class _Interrupts:
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self.stopping:
-            os.write(2, b"still stopping; this takes 30 s at most\n")
+            # Not by a buffered stream, whose writing this may interrupt; and the terminal may be gone.
+            with contextlib.suppress(OSError):
+                os.write(2, b"still stopping; this takes 30 s at most\n")
             return
         self.stopping = True
         raise KeyboardInterrupt
