@@ -266,6 +266,10 @@ class Builder(Protocol):
         """Give the disk space back; processes that run it live on. Nothing where it is gone."""
         ...
 
+    async def discard(self, build_key: str) -> None:
+        """Remove whatever a build left that did not come to its end. Nothing where it left nothing."""
+        ...
+
 
 class BuildRunner(Protocol):
     """Runs builds one at a time, beside the requests that asked for them."""

@@ -35,6 +35,8 @@ class BuildLog:
     def line(self, text: str) -> None:
         """Add a line; one that holds more lines becomes those, and a long one is folded."""
         with self._lock:
+            if self._ended:
+                return  # Said by a thread that had not heard yet; the file may be another's by now.
             for piece in _lines(text):
                 if not self._cut and self._size + len(piece) > self._bytes_max:
                     self._write(_CUT)

@@ -137,6 +137,7 @@ class SerialBuildRunner:
                 self._log_path(build.build_key),
                 "Build failed: Innkeeper was restarted while it ran; create a new build",
             )
+            await self._clear(build.build_key)
 
     def _begin(self, build_key: str, make: Make) -> AsyncIterator[bytes]:
         build_log = BuildLog(self._log_path(build_key))
@@ -172,6 +173,8 @@ class SerialBuildRunner:
         try:
             build = await self._recorded(run.build_key, image)
             await self._uploads.discard(run.build_key)
+            if image is None:
+                await self._clear(run.build_key)
             if image is not None and (build is None or build.status != "succeeded"):
                 last = "Build failed: its record had ended before"
                 await self._builder.delete(image.image_ref)
@@ -222,6 +225,13 @@ class SerialBuildRunner:
             for build in await self._store.read(builds.images_to_remove):
                 if build.build_key == build_key:
                     await self._remove_image(build)
+
+    async def _clear(self, build_key: str) -> None:
+        """Remove what a build left that has no image on record."""
+        try:
+            await self._builder.discard(build_key)
+        except InnkeeperError as fault:
+            log.warning("build %s may have left an image behind: %s", build_key, fault)
 
     async def _remove_image(self, build: Build) -> None:
         if build.image_ref is None:

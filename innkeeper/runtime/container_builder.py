@@ -140,6 +140,10 @@ class ContainerBuilder:
         if not known_before:
             await self._engine.call("DELETE", f"/images/{source}", params={"force": False})
 
+    async def discard(self, build_key: str) -> None:
+        """Remove the image of a build whose end nobody saw."""
+        await self.delete(self._ref(build_key))
+
     async def delete(self, image_ref: str) -> None:
         """Remove our name of an image; its layers go as soon as no container uses them."""
         if not image_ref.startswith(f"localhost/{self._settings.prefix}/"):

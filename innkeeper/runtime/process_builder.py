@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,11 +49,23 @@ class ProcessBuilder:
         behind.
         """
         loop = asyncio.get_running_loop()
+        stopped = threading.Event()
 
         def say(line: str) -> None:
+            if stopped.is_set():
+                raise BuildFailed("it was stopped")
             loop.call_soon_threadsafe(log, line)
 
-        return await asyncio.to_thread(self._build, build_key, archive, say)
+        thread = asyncio.create_task(asyncio.to_thread(self._build, build_key, archive, say))
+        try:
+            return await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            # A thread cannot be ended from outside: it ends itself at its next line, and cleans up.
+            stopped.set()
+            await asyncio.wait({thread})
+            if thread.exception() is None:
+                await self.delete(build_key)
+            raise
 
     def _build(self, build_key: str, archive: Path, log: Log) -> BuiltImage:
         images.check_name(build_key)
@@ -87,6 +100,12 @@ class ProcessBuilder:
             "an image from a registry needs a container engine (Docker or Podman); "
             "this server runs plain host processes (--runtime process)"
         )
+
+    async def discard(self, build_key: str) -> None:
+        """Remove the image of a build whose end nobody saw, and what it had made so far."""
+        await self.delete(build_key)
+        work = self._directory / "images" / f".building-{build_key}"
+        await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
 
     async def delete(self, image_ref: str) -> None:
         """Nothing new starts from it; its files go when the last process that runs it is removed."""

@@ -15,12 +15,15 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from innkeeper.core.errors import Invalid, StateConflict, TimedOut, Unavailable
 
+T = TypeVar("T")
+
 BLOCK_BYTES = 1024**2
+PIECE_BLOCKS = 32
 # Left free for the store and the logs, whatever is uploaded.
 RESERVE_BYTES = 64 * 1024**2
 # Clients send every part at once (behaviour.md 2.4); more than this many wait their turn.
@@ -133,7 +136,7 @@ class UploadsOnDisk:
             paths = _chosen(directory, parts, size)
             self._check_room(size)
             with _full_disk_told():
-                return await asyncio.to_thread(_concatenate, directory, paths)
+                return await _concatenate(directory, paths)
 
     def _directory(self, build_key: str) -> Path:
         if not _KEY.fullmatch(build_key):
@@ -161,11 +164,11 @@ class UploadsOnDisk:
         return lock
 
 
-async def _finished(work: Coroutine[Any, Any, None]) -> None:
+async def _finished(work: Coroutine[Any, Any, T]) -> T:
     """Wait for a thread's work to its end, even when cancelled: its file must not be closed before."""
     task = asyncio.create_task(work)
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait({task})
         raise
@@ -225,24 +228,47 @@ def _chosen(directory: Path, parts: list[tuple[int, str]], size: int) -> list[Pa
     return paths
 
 
-def _concatenate(directory: Path, paths: list[Path]) -> str:
-    """One durable file of all parts, which then go; returns its SHA-256. Runs in a thread."""
+async def _concatenate(directory: Path, paths: list[Path]) -> str:
+    """One durable file of all parts, which then go; returns its SHA-256.
+
+    In short turns of a thread, so that a server that shall stop need not wait for gigabytes.
+    """
     digest = hashlib.sha256()
     temporary = directory / f"incoming-archive-{secrets.token_hex(8)}"
     try:
         with io.FileIO(temporary, "xb") as file:
             for path in paths:
-                with path.open("rb", buffering=0) as part:
-                    while block := part.read(BLOCK_BYTES):
-                        _write(file, block, digest)
-            os.fsync(file.fileno())
+                with io.FileIO(path, "rb") as part:
+                    while await _finished(asyncio.to_thread(_copy_some, part, file, digest)):
+                        pass
         temporary.replace(directory / f"archive-{digest.hexdigest()}.tar.gz")
+        _sync_directory(directory)
     finally:
         temporary.unlink(missing_ok=True)
     for name in _names(directory):
         if _PART.fullmatch(name):
             (directory / name).unlink(missing_ok=True)
     return digest.hexdigest()
+
+
+def _copy_some(part: io.FileIO, file: io.FileIO, digest: Any) -> bool:
+    """Append the next piece of a part, and make it durable; false at the part's end."""
+    for _ in range(PIECE_BLOCKS):
+        block = part.read(BLOCK_BYTES)
+        if not block:
+            os.fdatasync(file.fileno())
+            return False
+        _write(file, block, digest)
+    os.fdatasync(file.fileno())
+    return True
+
+
+def _sync_directory(directory: Path) -> None:
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _names(directory: Path) -> list[str]:

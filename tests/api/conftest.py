@@ -111,6 +111,7 @@ class ToldBuilder:
 
     fault: Exception | None = None
     deleted: list[str] = field(default_factory=list)
+    cleared: list[str] = field(default_factory=list)
     pulled: list[Any] = field(default_factory=list)
 
     async def build(self, build_key: str, archive: Path, log: Callable[[str], None]) -> BuiltImage:
@@ -124,6 +125,9 @@ class ToldBuilder:
     ) -> BuiltImage:
         self.pulled.append((image, url, auth))
         return BuiltImage(f"image-{build_key}", 42)
+
+    async def discard(self, build_key: str) -> None:
+        self.cleared.append(build_key)
 
     async def delete(self, image_ref: str) -> None:
         self.deleted.append(image_ref)

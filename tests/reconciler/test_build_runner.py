@@ -27,6 +27,7 @@ class ToldBuilder:
     go: asyncio.Event = field(default_factory=asyncio.Event)
     building: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
+    cleared: list[str] = field(default_factory=list)
     most_at_once: int = 0
     away: bool = False
 
@@ -44,6 +45,9 @@ class ToldBuilder:
     ) -> BuiltImage:
         log(f"pulling {image} from {registry_url}")
         return await self._make(build_key, log)
+
+    async def discard(self, build_key: str) -> None:
+        self.cleared.append(build_key)
 
     async def delete(self, image_ref: str) -> None:
         if self.away:
@@ -160,6 +164,7 @@ async def test_a_build_that_fails_says_why_and_leaves_no_file(
     done = await yard.record(key)
     assert (done.status, done.image_size, done.image_ref) == ("failed", 0, None)
     assert yard.files() == []
+    assert yard.builder.cleared == [key]
 
 
 async def test_the_status_is_final_before_the_last_line_is_read(yard: Yard) -> None:
@@ -226,6 +231,7 @@ async def test_a_restart_fails_what_ran_and_says_so_in_its_log(yard: Yard) -> No
     assert (done.status, done.finished_at) == ("failed", yard.studio.clock.now)
     log = await text(yard.another().read_log(key))
     assert log.startswith("step one\nstep two\nBuild failed: Innkeeper was restarted")
+    assert yard.builder.cleared == [key]
     assert (await yard.record(waiting)).status == "created"
     assert yard.uploads.archive(waiting) is not None
     yard.builder.go.set()
@@ -317,6 +323,7 @@ async def test_a_log_is_bounded_folds_long_lines_and_keeps_its_end(tmp_path: Pat
         log.line("z" * 9_000)
     log.line("small")
     log.end("Build failed: told\nyou")
+    log.line("a thread that had not heard yet")
     lines = (await text(log.follow())).splitlines()
     assert [len(line) for line in lines[:3]] == [16_384, 20_000 - 16_384, 2]
     assert "longer than is kept" in lines[-3]

@@ -1,5 +1,6 @@
 """Images of the process runtime: what a Dockerfile makes of an archive, and what it may not."""
 
+import asyncio
 import gzip
 import io
 import os
@@ -208,3 +209,21 @@ async def test_delete_gives_the_space_back(bench: Bench) -> None:
     await bench.builder.delete("bld-1")
     assert images.load(bench.place / "d", "bld-1") is None
     assert os.listdir(bench.place / "d" / "trash") == []
+
+
+async def test_a_build_that_is_stopped_ends_first_and_leaves_nothing(bench: Bench) -> None:
+    path = archive(bench.place / "a.tgz", 'FROM scratch\nCOPY game /\nCMD ["/game"]', {"game": ELF})
+    build = asyncio.create_task(bench.builder.build("bld-1", path, bench.lines.append))
+    await asyncio.sleep(0)
+    build.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await build
+    assert os.listdir(bench.place / "d" / "images") == []
+
+
+async def test_what_a_crash_left_of_a_build_is_discarded(bench: Bench) -> None:
+    await bench.build('FROM scratch\nCOPY game /\nCMD ["/game"]', {"game": ELF})
+    (bench.place / "d" / "images" / ".building-bld-1" / "rootfs").mkdir(parents=True)
+    for _ in range(2):
+        await bench.builder.discard("bld-1")
+    assert os.listdir(bench.place / "d" / "images") == []
