@@ -9,13 +9,18 @@ from innkeeper.core.ids import Ids
 from innkeeper.interfaces import BuildRunner, Clock, Context, Logs, Policy, Store, Uploads
 
 
+async def _nothing() -> None:
+    return
+
+
 @dataclass(slots=True, kw_only=True)
 class Services:
     """The parts that operations use.
 
     ``wake`` takes a key (app id, region) that a pass should look at soon. ``ready`` answers why we cannot
     serve, or ``None`` when the store is migrated and took a durable write; ``/readyz`` asks it.
-    ``registry`` is where other parts put their gauges for ``/metrics``.
+    ``registry`` is where other parts put their gauges for ``/metrics``; ``refresh_gauges`` brings them up to
+    date when somebody asks.
     """
 
     store: Store
@@ -28,6 +33,7 @@ class Services:
     wake: Callable[[tuple[str, str]], None]
     ready: Callable[[], Awaitable[str | None]]
     registry: CollectorRegistry
+    refresh_gauges: Callable[[], Awaitable[None]] = _nothing
 
     def context(self) -> Context:
         """The surroundings of one use case, as of now."""

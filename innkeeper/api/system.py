@@ -11,6 +11,7 @@ from innkeeper.api import contract, errors
 from innkeeper.api.dispatch import Reply
 from innkeeper.api.meters import Meters
 from innkeeper.api.services import Services
+from innkeeper.core.errors import InnkeeperError
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,11 @@ class SystemPages:
             return f"the check failed: {type(fault).__name__}"
 
     async def _metrics(self) -> Reply:
+        try:
+            await self._services.refresh_gauges()
+        except InnkeeperError as fault:
+            # What was counted here is told all the same: it is wanted most when the store is away.
+            log.warning("gauges could not be read: %s", fault)
         text = generate_latest(self._registry) + generate_latest(self._services.registry)
         return Reply(200, CONTENT_TYPE_PLAIN_0_0_4, text)
 

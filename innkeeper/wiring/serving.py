@@ -30,6 +30,7 @@ from innkeeper.reconciler.loop import Reconciler
 from innkeeper.reconciler.perform import Surroundings
 from innkeeper.reconciler.sandboxes import SandboxKeeper
 from innkeeper.store.opening import open_store
+from innkeeper.telemetry.gauges import Gauges
 from innkeeper.telemetry.logs import ProcessLogs
 from innkeeper.telemetry.uploads import UploadsOnDisk
 from innkeeper.usecases import installation, lifecycle
@@ -165,6 +166,7 @@ class ControlPlane:
             else None
         )
         self.reconciler = Reconciler(around, keeper, self._sweeps(around, self.logs))
+        registry = CollectorRegistry()
         self.services = Services(
             store=store,
             clock=now,
@@ -175,7 +177,8 @@ class ControlPlane:
             logs=self.logs,
             wake=self._wake,
             ready=self._ready,
-            registry=CollectorRegistry(),
+            registry=registry,
+            refresh_gauges=Gauges(store, registry).refresh,
         )
         self.application = Application(self.services, OPERATIONS, websockets=discovery.WEBSOCKETS)
 
