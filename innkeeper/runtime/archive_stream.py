@@ -37,7 +37,7 @@ class ArchiveStream:
         self._packed = b""
         self._taken = 0
         self._made = 0
-        self._ready = b""
+        self._ready, self._ready_at = b"", 0
         self._position = 0
         self._header_left: int | None = _HEADER_BYTES_MAX
 
@@ -85,11 +85,13 @@ class ArchiveStream:
                 raise Damaged("it holds data after its end")
 
     def _take(self, size: int) -> bytes:
-        if not self._ready:
+        if self._ready_at == len(self._ready):
             self._ready = self._plain() if self._unpacker is None else self._unpacked()
+            self._ready_at = 0
             self._made += len(self._ready)
             self._check_bounds()
-        piece, self._ready = self._ready[:size], self._ready[size:]
+        piece = self._ready[self._ready_at : self._ready_at + size]
+        self._ready_at += len(piece)
         self._position += len(piece)
         return piece
 

@@ -160,6 +160,8 @@ def why_not_started(image: Image, program: str, number: int) -> str:
     if found is None or not found.is_file():
         return f"there is no file {program} in the image"
     head = found.read_bytes()[:4096] if os.access(found, os.R_OK) else b""
+    if number == EACCES and found.stat().st_mode & 0o111:
+        return f"the file system that holds {program} does not allow programs (noexec)"
     if number == EACCES:
         return f"{program} is not executable; make it so before the archive is packed (chmod +x)"
     if number == ENOENT and head[:2] == b"#!":

@@ -151,7 +151,7 @@ class ProcessRuntime:
         once for ever.
         """
         _check_id(spec.process_id)
-        known = self._known(spec.process_id)
+        known = started.load(self._where, spec.process_id)
         if known is not None:
             return known.booted_at
         images.check_name(spec.image_ref)
@@ -182,7 +182,7 @@ class ProcessRuntime:
     def _refuse_taken_ports(self, ports: Sequence[PortSpec]) -> None:
         owners = self._owners()
         for port in ports:
-            holder = owners.holder(port.protocol, port.host_port, self._started.values())
+            holder = owners.holder(port.protocol, port.host_port, list(self._started.values()))
             if holder is not None:
                 raise PortTaken(port.host_port, holder)
 
@@ -251,7 +251,10 @@ class ProcessRuntime:
 
     def _observe(self) -> dict[str, ProcessSeen]:
         seen = {}
-        for process_id in os.listdir(f"{self._where}/processes"):
+        there = os.listdir(f"{self._where}/processes")
+        for process_id in set(self._started).difference(there):
+            self._started.pop(process_id, None)
+        for process_id in there:
             known = self._known(process_id)
             if known is None:
                 seen[process_id] = ProcessSeen(process_id, "created")

@@ -46,7 +46,7 @@ class ZygoteClient:
         """The supervisor's answer: ``booted_at`` (ms), or ``failed`` and ``errno``, or ``again``."""
         try:
             return await self._start(process_id)
-        except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError):
+        except OSError:  # it was killed; nothing was started yet, or the next answer says so
             await self.open()
         try:
             return await self._start(process_id)
