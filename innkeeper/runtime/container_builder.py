@@ -35,6 +35,8 @@ _REFERENCE = re.compile(
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 _REFERENCE_CHARS_MAX = 500
+# Named always: Podman would take a short name such as "dir:x" for a directory of this machine.
+_DEFAULT_REGISTRY = "docker.io"
 
 
 class ContainerBuilder:
@@ -208,9 +210,12 @@ def registry_reference(image: str, registry_url: str | None) -> str:
     found = _REFERENCE.fullmatch(whole) if len(whole) <= _REFERENCE_CHARS_MAX else None
     if found is None:
         raise BuildFailed(f"{whole[:_REFERENCE_CHARS_MAX]!r} is not the name of a registry's image")
-    if not found["tag"] and not found["digest"]:
-        return f"{whole}:latest"
-    return whole
+    first, slash, _ = whole.partition("/")
+    if not slash:
+        whole = f"{_DEFAULT_REGISTRY}/library/{whole}"
+    elif not any(sign in first for sign in ".:"):
+        whole = f"{_DEFAULT_REGISTRY}/{whole}"
+    return whole if found["tag"] or found["digest"] else f"{whole}:latest"
 
 
 def registry_auth(auth: str, reference: str) -> str:
@@ -222,8 +227,7 @@ def registry_auth(auth: str, reference: str) -> str:
     else:
         told = {"identitytoken": auth, "registrytoken": auth}
     first = reference.partition("/")[0]
-    if "." in first or ":" in first:
-        told["serveraddress"] = first
+    told["serveraddress"] = first
     return base64.urlsafe_b64encode(json.dumps(told).encode()).decode("ascii")
 
 

@@ -104,7 +104,10 @@ def process_body(
             "CapDrop": list(_CAPABILITIES_DROPPED),
             "Privileged": False,
             "IpcMode": "private",
-            "LogConfig": {"Type": log_format(podman), "Config": {"max-size": f"{settings.log_mb}m"}},
+            "LogConfig": {
+                "Type": log_format(podman),
+                "Config": {"max-size": f"{settings.log_mb}m"},
+            },
             "RestartPolicy": {"Name": "no"},
         },
     }

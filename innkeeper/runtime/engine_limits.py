@@ -15,13 +15,20 @@ def hard_limits(socket_path: Path) -> dict[str, int]:
     Without CAP_SYS_RESOURCE a container start fails above them. The engine's are read from the
     process at the other end of its socket, where we may. Raises ``OSError`` where none listens.
     """
-    limits = {"nofile": _own(resource.RLIMIT_NOFILE), "nproc": _own(resource.RLIMIT_NPROC)}
-    # Podman lowers its own limit of processes to this.
-    pid_max = int(Path("/proc/sys/kernel/pid_max").read_text("ascii"))
-    limits["nproc"] = min(limits["nproc"], pid_max)
+    limits = own_limits()
     for name, limit in _theirs(_peer(socket_path)).items():
         limits[name] = min(limits[name], limit)
     return limits
+
+
+def own_limits() -> dict[str, int]:
+    """What an engine that we start can give: ``nofile`` and ``nproc``."""
+    # Podman lowers its own limit of processes to the kernel's highest pid.
+    pid_max = int(Path("/proc/sys/kernel/pid_max").read_text("ascii"))
+    return {
+        "nofile": _own(resource.RLIMIT_NOFILE),
+        "nproc": min(_own(resource.RLIMIT_NPROC), pid_max),
+    }
 
 
 def _own(kind: int) -> int:

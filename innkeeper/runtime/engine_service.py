@@ -8,7 +8,6 @@ import asyncio
 import hashlib
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from string import Template
 
 from innkeeper.core.errors import RuntimeAway
 from innkeeper.runtime.engine import Engine
+from innkeeper.runtime.engine_limits import own_limits
 from innkeeper.runtime.mounts import unmount_below
 
 SYSTEM_SOCKETS = (
@@ -211,11 +211,8 @@ class EngineService:
         boot_file.write_text(_boot_id())
 
     def _write_configuration(self) -> None:
-        nofile = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        nproc = resource.getrlimit(resource.RLIMIT_NPROC)[1]
         values = {
-            "nofile": nofile if nofile != resource.RLIM_INFINITY else 1048576,
-            "nproc": nproc if nproc != resource.RLIM_INFINITY else 4194304,
+            **own_limits(),
             "events": self._dir / "events.log",
             "tmp_dir": self._run_dir / "tmp",
             "run_root": self._run_dir / "run",

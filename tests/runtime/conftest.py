@@ -10,7 +10,8 @@ import pytest
 from innkeeper.runtime.engine import Engine
 from innkeeper.runtime.engine_service import EngineService, can_run_service, stop_engine_service
 from innkeeper.runtime.mounts import mounted_below
-from innkeeper.testing.container_harness import ContainerHarness, build_probe
+from innkeeper.testing.container_harness import ContainerHarness, build_probe, tar_of
+from innkeeper.testing.image_registry import Registry, serving
 
 HERE = Path(__file__).parent
 
@@ -26,12 +27,33 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def engine_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def registry(probe: Path) -> Iterator[str]:
+    """The address of a registry of the tests' own."""
+    with serving(Registry(tar_of({"probe": probe.read_bytes()}))) as address:
+        yield address
+
+
+class ServiceWithRegistry(EngineService):
+    """The service; one registry may be asked without TLS."""
+
+    def __init__(self, data_dir: Path, registry: str) -> None:
+        super().__init__(data_dir)
+        self._conf = data_dir / "engine/registries.conf"
+        self._registry = registry
+
+    def _write_configuration(self) -> None:
+        super()._write_configuration()
+        with self._conf.open("a") as conf:
+            conf.write(f'\n[[registry]]\nlocation = "{self._registry}"\ninsecure = true\n')
+
+
+@pytest.fixture(scope="session")
+def engine_dir(tmp_path_factory: pytest.TempPathFactory, registry: str) -> Iterator[Path]:
     """A data directory whose own engine service runs until the tests are over."""
     if not can_run_service():
         pytest.skip("needs root, podman and runc")
     data_dir = tmp_path_factory.mktemp("engine")
-    asyncio.run(EngineService(data_dir).ensure())
+    asyncio.run(ServiceWithRegistry(data_dir, registry).ensure())
     yield data_dir
     stop_engine_service(data_dir)
     assert mounted_below(data_dir) == []
