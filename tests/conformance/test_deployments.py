@@ -134,7 +134,7 @@ def test_what_breaks_a_bound_is_refused_by_its_name(
 
 
 def test_tls_is_refused_until_it_is_enforced(studio: LiveStudio, build_id: str) -> None:
-    with refused(422, "tls"):
+    with refused(422, "transportType", "TLS"):
         studio.deploy(studio.app(), build_id, transportType="tls", additionalContainerPorts=[])
 
 

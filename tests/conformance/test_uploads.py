@@ -1,6 +1,7 @@
 """Hostile uploads: refused with a clear error, and no file is left behind."""
 
 import io
+import os
 import struct
 import tarfile
 from collections.abc import Callable, Iterator
@@ -13,9 +14,9 @@ from innkeeper.testing.live import LiveServer
 from innkeeper.testing.live_studio import LiveStudio, archive, zipped
 
 RECIPE = b'FROM scratch\nCOPY . /\nCMD ["/game"]\n'
-# The engine's own storage and the store change by themselves; a build's log is kept, whatever came of it.
-ASIDE = {"engine", "storage"}
-KEPT = (".log", ".db", ".db-wal", ".db-shm")
+# These change by themselves: the engine's storage, the store, the logs of games. A build's log is kept.
+ASIDE = {"engine", "storage", "logs"}
+KEPT = (".log", ".db", ".db-wal", ".db-shm", "trash")
 
 
 def tarball(*members: tarfile.TarInfo, content: bytes = b"", recipe: bytes = RECIPE) -> bytes:
@@ -80,11 +81,11 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 
 
 def files_of(folder: Path) -> set[Path]:
-    return {
-        path
-        for path in folder.rglob("*")
-        if not ASIDE & set(path.relative_to(folder).parts) and not path.name.endswith(KEPT)
-    }
+    found = set()
+    for at, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in ASIDE]
+        found |= {Path(at, name) for name in (*folders, *names) if not name.endswith(KEPT)}
+    return found
 
 
 @pytest.mark.parametrize("name", HOSTILE)

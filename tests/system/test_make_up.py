@@ -138,7 +138,7 @@ def _latest(app_id: str) -> str:
 
 
 def left_running(data_dir: Path, process_ids: list[str]) -> list[str]:
-    """Processes that name the data directory, or one of our process ids, in arguments or environment."""
+    """Processes that name the data directory or one of our process ids, and mounts below it."""
     marks = [str(data_dir).encode(), *(process_id.encode() for process_id in process_ids)]
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
@@ -150,7 +150,13 @@ def left_running(data_dir: Path, process_ids: list[str]) -> list[str]:
             continue
         if any(mark in text for mark in marks):
             found.append(text.replace(b"\0", b" ").decode(errors="replace")[:200])
-    return found
+    return found + mounts_below(data_dir)
+
+
+def mounts_below(data_dir: Path) -> list[str]:
+    """File systems that are mounted inside the data directory: it could not be removed."""
+    lines = Path("/proc/mounts").read_text().splitlines()
+    return [line for line in lines if line.split()[1].startswith(f"{data_dir}/")]
 
 
 @pytest.mark.parametrize("runtime", ["process", "container"])
@@ -237,14 +243,17 @@ async def test_a_second_one_on_the_same_directory_is_refused(data_dir: Path, por
         assert httpx.get(f"{up.api}/readyz").status_code == 200
 
 
-async def test_a_closed_terminal_stops_everything_too(data_dir: Path, ports: str) -> None:
+@pytest.mark.parametrize("runtime", ["process", "container"])
+async def test_a_closed_terminal_stops_everything_too(
+    data_dir: Path, ports: str, runtime: str
+) -> None:
     terminal, inside = pty.openpty()
     environ = {
         **os.environ,
         "INNKEEPER_DATA_DIR": str(data_dir),
         "INNKEEPER_LISTEN": "127.0.0.1:0",
         "INNKEEPER_PORT_RANGE": ports,
-        "INNKEEPER_RUNTIME": "process",
+        "INNKEEPER_RUNTIME": runtime,
     }
 
     def own_terminal() -> None:
