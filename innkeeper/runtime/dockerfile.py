@@ -1,5 +1,8 @@
 """Reads the part of the Dockerfile language that needs no container engine, and says which line
 needs one.
+
+A parser of our own: those on PyPI are no longer kept (``dockerfile-parse``: last release in 2023) and do not
+tell the line of what they refuse.
 """
 
 import json

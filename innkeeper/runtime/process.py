@@ -163,21 +163,18 @@ class ProcessRuntime:
         record = supervisor_spec(spec, image, env, self._installation_id)
         os.makedirs(places.process_dir(self._where, spec.process_id), mode=0o700, exist_ok=True)
         places.write_json(places.spec_path(self._where, spec.process_id), record)
-        answer = await self._zygote.start(spec.process_id)
-        if "booted_at" in answer:
-            return from_ms(answer["booted_at"])
-        if "again" in answer:
-            return await self._started_by_another(spec.process_id)
-        raise StartFailed(_why(answer, record, image))
-
-    async def _started_by_another(self, process_id: str) -> datetime:
-        """A supervisor that an earlier call asked for is at work: wait for its record."""
         for _ in range(_AGAIN_TRIES):
-            known = self._known(process_id)
+            answer = await self._zygote.start(spec.process_id)
+            if "booted_at" in answer:
+                return from_ms(answer["booted_at"])
+            if "failed" in answer:
+                raise StartFailed(_why(answer, record, image))
+            # A supervisor that an earlier call asked for is at work on it, or on its way out.
+            await asyncio.sleep(_AGAIN_S)
+            known = started.load(self._where, spec.process_id)
             if known is not None:
                 return known.booted_at
-            await asyncio.sleep(_AGAIN_S)
-        raise RuntimeAway(f"the supervisor of {process_id} neither starts it nor gives up")
+        raise RuntimeAway(f"the supervisor of {spec.process_id} neither starts it nor gives up")
 
     def _refuse_taken_ports(self, ports: Sequence[PortSpec]) -> None:
         owners = self._owners()

@@ -133,9 +133,12 @@ class Supervisor:
             _answer(connection, {"failed": "removed", "errno": 0})
         else:
             answer = self._start(spec, game)
-            _answer(connection, answer)
             if "booted_at" in answer:
+                _answer(connection, answer)
                 return process_id
+            os.close(held)  # first, so that who asks again at once finds nobody at work
+            _answer(connection, answer)
+            return None
         os.close(held)
         return None
 
