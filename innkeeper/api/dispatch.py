@@ -168,15 +168,16 @@ class Dispatch:
         """The use case, in the way its row's kind says."""
         services = self.services
         context = services.context()
-        if row.kind == "async":
-            return await row.run(services, caller, wanted, context)
 
         def in_transaction(tx: Tx) -> Any:
             return row.run(tx, caller, wanted, context)
 
         if row.kind == "read":
             return await services.store.read(in_transaction)
-        result = await services.store.write(in_transaction)
+        if row.kind == "async":
+            result = await row.run(services, caller, wanted, context)
+        else:
+            result = await services.store.write(in_transaction)
         for key in context.wake:  # only now: before the commit there is nothing to see
             services.wake(key)
         return result

@@ -22,7 +22,8 @@ class Operation:
     - ``write``: ``run(tx, caller, input, context)`` in a transaction that is durable before the answer;
       every key in ``context.wake`` is handed on after the commit.
     - ``read``: the same on what is committed.
-    - ``async``: ``await run(services, caller, input, context)``; it opens its own transactions.
+    - ``async``: ``await run(services, caller, input, context)``; it opens its own transactions, and what
+      they leave in ``context.wake`` is handed on when it returns.
 
     ``read(request)`` makes the use case's input and is pure. ``write(result)`` makes a wire struct (or a
     list, text, number, boolean), ``None`` where the success has no body, a :class:`Stream` or a

@@ -135,6 +135,17 @@ async def test_a_write_is_handed_on_after_its_commit(house: Any, row: Any) -> No
     assert house.woken == [("app", "Tokyo")]
 
 
+async def test_what_an_async_row_leaves_is_handed_on_too(house: Any) -> None:
+    async def run(services: Any, caller: Any, wanted: Any, context: Any) -> None:
+        context.wake.append(("app", "Tokyo"))
+
+    scope = "processes:read-write"
+    made = Operation("DestroyRoom", lambda r: r, run, lambda r: r, "async", scope)
+    async with house.client(made) as client:
+        reply = await client.post(f"/rooms/v2/{house.studio.app_id}/destroy/r")
+    assert (reply.status_code, house.woken) == (204, [("app", "Tokyo")])
+
+
 async def test_a_write_that_fails_hands_nothing_on(house: Any, row: Any) -> None:
     def run(tx: Tx, caller: Any, wanted: Any, context: Any) -> Any:
         context.wake.append(("app", "Tokyo"))
