@@ -22,7 +22,7 @@ from innkeeper.interfaces import (
     ProcessSpec,
     SandboxSpec,
 )
-from innkeeper.runtime.conntrack import Flows
+from innkeeper.runtime.conntrack import Flows, forget_flows
 from innkeeper.runtime.container_facts import ContainerFacts
 from innkeeper.runtime.container_spec import (
     LABEL_INSTALLATION,
@@ -37,6 +37,7 @@ from innkeeper.runtime.container_spec import (
     process_body,
     process_name,
 )
+from innkeeper.runtime.disk_guard import guard_disks
 from innkeeper.runtime.engine import Answer, Engine
 from innkeeper.runtime.engine_events import process_events
 from innkeeper.runtime.engine_limits import hard_limits
@@ -75,6 +76,7 @@ class ContainerRuntime:
         self._flows = Flows()
         self._joined: dict[str, str] = {}  # process id -> sandbox id
         self._closed = asyncio.Event()
+        self._guard: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Agree with the engine on an API version; make the network and the holder's image."""
@@ -87,10 +89,26 @@ class ContainerRuntime:
         )
         self._sandboxes.settings = self._settings
         await self._sandboxes.open()
+        self._guard = asyncio.create_task(
+            guard_disks(
+                self._facts.written_layers,
+                self._end_for_disk,
+                self._settings.writable_mb * 1024**2,
+                self._settings.disk_check_s,
+            )
+        )
+
+    async def _end_for_disk(self, process_id: str) -> None:
+        self._facts.explain(
+            process_id, f"it wrote more than {self._settings.writable_mb} MB to its disk"
+        )
+        await self.signal(process_id, kill=True)
 
     async def close(self) -> None:
         """Let go of sockets; what runs goes on running."""
         self._closed.set()
+        if self._guard is not None:
+            self._guard.cancel()
         self._spaces.close()
         await self._engine.close()
 
@@ -172,9 +190,12 @@ class ContainerRuntime:
             answer = await self._engine.call("GET", f"/containers/{name}/json")
             labels = (answer.data["Config"].get("Labels") or {}) if answer.ok else {}
             sandbox_id = labels.get(LABEL_JOINS) or _OWN + process_id
+        space = self._spaces.get(process_id)
         self._spaces.drop(process_id)
         await force_remove(self._engine, name)
         await self._sandboxes.remove(sandbox_id)
+        if space is not None:
+            await asyncio.to_thread(forget_flows, space.address)
         self._joined.pop(process_id, None)
         self._facts.forget(process_id)
 

@@ -27,7 +27,7 @@ class Facts:
     pid: int | None = None
     exit: Exit | None = None
     log_path: Path | None = None
-    upper_dir: Path | None = None
+    layers: tuple[Path, ...] = ()  # the directories of this machine that it writes to
 
 
 class ContainerFacts:
@@ -48,9 +48,13 @@ class ContainerFacts:
         """Add words to the exit that is to come: why we ended it."""
         self._details[process_id] = detail
 
-    def running(self) -> list[tuple[str, Facts]]:
-        """What was last seen running."""
-        return [(key, facts) for key, facts in self._known.items() if facts.phase == "running"]
+    def written_layers(self) -> list[tuple[str, tuple[Path, ...]]]:
+        """Process id and directories it writes to, of what was last seen running."""
+        return [
+            (process_id, facts.layers)
+            for process_id, facts in self._known.items()
+            if facts.phase == "running" and facts.layers
+        ]
 
     async def of(
         self, containers: Sequence[Mapping[str, Any]]
@@ -67,7 +71,7 @@ class ContainerFacts:
             kills = await asyncio.to_thread(memory_kills)
             for key in unsure:
                 labels, facts = seen[key]
-                seen[key] = (labels, self._judge(key, facts, kills))
+                seen[key] = (labels, _judge(facts, kills))
         self._known = {key: facts for key, (_, facts) in seen.items()}
         return seen
 
@@ -102,9 +106,7 @@ class ContainerFacts:
             pid=int(state.get("Pid") or 0) or None,
             exit=exit_of(state, killed_for_memory=False, detail=detail) if ended else None,
             log_path=_path(answer.data.get("LogPath")),
-            upper_dir=_path(
-                ((answer.data.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir")
-            ),
+            layers=_layers(answer.data),
         )
 
     def _may_be_memory(self, process_id: str, facts: Facts) -> bool:
@@ -113,12 +115,17 @@ class ContainerFacts:
         fresh = facts is not self._known.get(process_id)
         return fresh and end is not None and end.signal == signal.SIGKILL and not end.out_of_memory
 
-    def _judge(self, process_id: str, facts: Facts, kills: dict[str, set[int]]) -> Facts:
-        known = self._known.get(process_id)
-        pid = known.pid if known is not None and known.container_id == facts.container_id else None
-        if facts.exit is None or not was_killed(facts.container_id, kills, pid):
-            return facts
-        return replace(facts, exit=replace(facts.exit, out_of_memory=True))
+
+def _judge(facts: Facts, kills: Mapping[str, Sequence[datetime]]) -> Facts:
+    if facts.exit is None or not was_killed(facts.container_id, facts.exit.at, kills):
+        return facts
+    return replace(facts, exit=replace(facts.exit, out_of_memory=True))
+
+
+def _layers(inspected: Mapping[str, Any]) -> tuple[Path, ...]:
+    graph = (inspected.get("GraphDriver") or {}).get("Data") or {}
+    volumes = [mount.get("Source") for mount in inspected.get("Mounts") or []]
+    return tuple(Path(place) for place in (graph.get("UpperDir"), *volumes) if place)
 
 
 def _path(text: str | None) -> Path | None:

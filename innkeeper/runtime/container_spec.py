@@ -44,6 +44,7 @@ class ContainerSettings:
     server_url: str | None = None
     pids_max: int = 1024
     writable_mb: int = 4096
+    disk_check_s: float = 5.0
     log_mb: int = 1000
     nofile: int = 65536
     nproc: int = 65536

@@ -1,0 +1,62 @@
+"""Bounds what a process writes to its own layer, where the storage itself knows no quota.
+
+The kernel bounds each file (RLIMIT_FSIZE, set at the start); this looks at the sum every few seconds
+and ends a process that is over it.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+from innkeeper.core.errors import RuntimeAway
+
+_log = logging.getLogger(__name__)
+_ENTRIES_MAX = 1_000_000  # small files fill a disk's table, too
+_BLOCK_BYTES = 512
+
+
+def is_over(directories: Iterable[Path], bytes_max: int, entries_max: int = _ENTRIES_MAX) -> bool:
+    """Whether more than that is stored below the directories. Stops counting once it is. Blocks."""
+    left, entries = [str(directory) for directory in directories], 0
+    used = 0
+    while left:
+        try:
+            with os.scandir(left.pop()) as found:
+                for entry in found:
+                    entries += 1
+                    used += _blocks(entry) * _BLOCK_BYTES
+                    if used > bytes_max or entries > entries_max:
+                        return True
+                    if entry.is_dir(follow_symlinks=False):
+                        left.append(entry.path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # removed while we look
+    return False
+
+
+def _blocks(entry: "os.DirEntry[str]") -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_blocks
+    except FileNotFoundError:
+        return 0
+
+
+async def guard_disks(
+    layers: Callable[[], list[tuple[str, tuple[Path, ...]]]],
+    end: Callable[[str], Awaitable[None]],
+    bytes_max: int,
+    every_s: float,
+) -> None:
+    """Until cancelled: ``end`` each process (id, directories it writes to) that is over the bound."""
+    while True:
+        await asyncio.sleep(every_s)
+        for process_id, directories in layers():
+            if not await asyncio.to_thread(is_over, directories, bytes_max):
+                continue
+            _log.warning("process %s fills its disk: ending it", process_id)
+            try:
+                await end(process_id)
+            except RuntimeAway as error:
+                _log.warning("process %s could not be ended: %s", process_id, error.message)
