@@ -138,43 +138,43 @@ class Dispatch:
     async def _served(
         self, route: _Route, values: dict[str, str], incoming: Incoming, seen: "_Seen"
     ) -> Reply:
-        """Say who calls, read, run, write."""
-        row = route.row
+        """Read, say who calls, run, write. What is wrong with the request is told to callers only."""
+        row, store = route.row, self.services.store
         if row is None:
             raise NotImplementedYet(f"{route.declaration.operation_id} is not implemented yet")
-        caller = None if row.scope is None else await self._caller(row.scope, incoming)
+        token = None if row.scope is None else auth.token_of(incoming.headers)
         try:
-            request = _request(route, values, caller, incoming)
+            request = _request(route, values, incoming)
             if route.json:
                 seen.body = await incoming.read(BODY_BYTES_MAX)
                 request.body = route.reader.body(seen.body)
             wanted = row.read(request)
-        except Invalid:
-            if route.declaration.names_app:
-                app_id = values["appId"]
-                await self.services.store.read(lambda tx: auth.check_app(tx, app_id, caller))
+        except InnkeeperError:
+            await store.read(lambda tx: _refuse_strangers(tx, route, token, values))
             raise
-        result = await self._ran(row, caller, wanted)
+        result = await self._ran(route, row, token, request, wanted)
         return _reply(route, row.write(result))
 
-    async def _caller(self, scope: str, incoming: Incoming) -> Caller:
-        """The holder of the token, who must hold the scope."""
-        token = auth.token_of(incoming.headers)
-        caller = await self.services.store.read(lambda tx: authenticate(tx, token))
-        caller.require(scope)
-        return caller
+    async def _ran(
+        self, route: _Route, row: Operation, token: str | None, request: Request, wanted: Any
+    ) -> Any:
+        """The use case, in the way its row's kind says.
 
-    async def _ran(self, row: Operation, caller: Caller | None, wanted: Any) -> Any:
-        """The use case, in the way its row's kind says."""
+        Who calls is looked up in the use case's own transaction: one of its own costs as much as all the
+        rest of a request, and a token that was revoked meanwhile would still count.
+        """
         services = self.services
         context = services.context()
 
         def in_transaction(tx: Tx) -> Any:
-            return row.run(tx, caller, wanted, context)
+            return row.run(tx, _caller(tx, route, token, request), wanted, context)
 
         if row.kind == "read":
             return await services.store.read(in_transaction)
         if row.kind == "async":
+            caller = None
+            if token is not None:
+                caller = await services.store.read(lambda tx: _caller(tx, route, token, request))
             result = await row.run(services, caller, wanted, context)
         else:
             result = await services.store.write(in_transaction)
@@ -195,16 +195,39 @@ class _Seen:
         return value_at(field, self.path, query_texts(self.raw_query), self.body)
 
 
-def _request(
-    route: _Route, values: dict[str, str], caller: Caller | None, incoming: Incoming
-) -> Request:
-    """The checked parameters; an org that they name must be the caller's."""
+def _request(route: _Route, values: dict[str, str], incoming: Incoming) -> Request:
+    """The request with its parameters checked; its body comes later."""
     path = route.reader.path(values)
     query = route.reader.query(incoming.raw_query)
-    if route.names_org and caller is not None:
-        auth.check_org(caller, path)
-        auth.check_org(caller, query)
     return Request(route.declaration.operation_id, path, query, None, incoming)
+
+
+def _caller(tx: Tx, route: _Route, token: str | None, request: Request) -> Caller | None:
+    """Who holds the token, if one is asked for: with the scope, and of the org that is named, if any."""
+    if token is None:
+        return None
+    caller = _holder(tx, route, token)
+    if route.names_org:
+        auth.check_org(caller, request.path)
+        auth.check_org(caller, request.query)
+    return caller
+
+
+def _holder(tx: Tx, route: _Route, token: str) -> Caller:
+    assert route.row is not None
+    assert route.row.scope is not None
+    caller = authenticate(tx, token)
+    caller.require(route.row.scope)
+    return caller
+
+
+def _refuse_strangers(tx: Tx, route: _Route, token: str | None, values: dict[str, str]) -> None:
+    """Of a bad request: 401 and the app's 404 come before what is wrong with it."""
+    caller = None if token is None else _holder(tx, route, token)
+    if caller is not None:
+        auth.check_org(caller, values)
+    if route.declaration.names_app:
+        auth.check_app(tx, values["appId"], caller)
 
 
 def _reply(route: _Route, written: Any) -> Reply:

@@ -27,7 +27,7 @@ class Operation:
 
     ``read(request)`` makes the use case's input and is pure. ``write(result)`` makes a wire struct (or a
     list, text, number, boolean), ``None`` where the success has no body, a :class:`Stream` or a
-    :class:`Raw`. ``scope`` is needed on every operation with an org token, and is checked before ``read``.
+    :class:`Raw`. ``scope`` is needed on every operation with an org token, and is checked before ``run``.
     """
 
     operation_id: str

@@ -56,6 +56,15 @@ async def test_no_token_or_a_wrong_one_is_401_before_all_else(
     check_reply("CreateRoom", reply.status_code, reply.headers, reply.content)
 
 
+async def test_a_revoked_token_is_refused_from_the_next_call_on(house: Any, row: Any) -> None:
+    token, token_id = await limited_token(house, "orgs:read")
+    async with house.client(row("GetOrgs", {"orgs": []}, scope="orgs:read"), token=token) as client:
+        assert (await client.get("/orgs/v1")).status_code == 200
+        org_id = house.studio.caller.org_id
+        await house.studio.ask(tokens.revoke_token, (org_id, token_id))
+        assert (await client.get("/orgs/v1")).status_code == 401
+
+
 async def limited_token(house: Any, *scopes: str) -> tuple[str, str]:
     """A token of these scopes only, and its id."""
     studio = house.studio

@@ -162,6 +162,17 @@ async def test_a_body_that_does_not_come_in_time_is_408(house: Any, row: Any) ->
     assert json.loads(wire.sent[1]["body"]) == {"message": "Request timed out"}
 
 
+async def test_a_server_that_stops_is_not_a_client_that_is_late(house: Any, row: Any) -> None:
+    wire = Wire(house.application(row("CreateRoom")), "POST", create_path(house))
+    wire.put(b"{", more=True)
+    while not wire.to_app.empty():
+        await asyncio.sleep(0)
+    wire.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await wire.task
+    assert wire.sent == []
+
+
 async def test_a_client_that_left_is_not_answered(house: Any, row: Any) -> None:
     wire = Wire(house.application(row("CreateRoom")), "POST", create_path(house))
     wire.put(b"{", more=True)
