@@ -15,10 +15,10 @@ help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 up: install sample ## Start Innkeeper, deploy the sample game, play a round, stay up until Ctrl-C
-	@$(BIN)/innkeeper up
+	@scripts/with-engine.sh up
 
 down: ## Stop everything that `make up` started
-	@$(BIN)/innkeeper down --data-dir "$${INNKEEPER_DATA_DIR:-data}"
+	@scripts/with-engine.sh down
 
 install: .venv/.stamp-run engine ## Make .venv/bin/innkeeper and provide a container engine
 

@@ -94,11 +94,21 @@ def stop(data_dir: Path, grace_s: float, kill_wait_s: float = 5.0) -> bool:
         if identity_of(found.pid) != found:
             return False
         for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, kill_wait_s)):
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(handle, number)
+            _signal(handle, number, found)
             # A process handle becomes readable when its process ends.
             if select.select([handle], [], [], wait_s)[0]:
                 return True
         raise StateConflict(f"process {found.pid} cannot be stopped: the kernel is busy with it")
     finally:
         os.close(handle)
+
+
+def _signal(handle: int, number: signal.Signals, found: Identity) -> None:
+    try:
+        signal.pidfd_send_signal(handle, number)
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        raise StateConflict(
+            f"process {found.pid} belongs to another user: stop it as that user, or as root"
+        ) from None

@@ -67,6 +67,7 @@ def up(**flags: str | None) -> None:
     refuse_taken_port(settings.listen)
     # Made here, so that the server does not write it into its log.
     token = admin_token(settings, Ids(random.SystemRandom().getrandbits).org_token)
+    _hand_over(settings.data_dir, token.path)
     interrupts, was_up = _Interrupts(), False
     try:
         server = OwnServer(settings, flags, os.environ)
@@ -82,6 +83,14 @@ def up(**flags: str | None) -> None:
     finally:
         interrupts.stopping = True
         stop_everything(settings.data_dir)
+
+
+def _hand_over(data_dir: Path, token_file: Path) -> None:
+    """Give the directory and the token to who called us by ``sudo``: the calls we show read it."""
+    caller = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
+    if os.geteuid() == 0 and all(part.isdigit() for part in caller):
+        for path in (data_dir, token_file):
+            os.chown(path, int(caller[0]), int(caller[1]), follow_symlinks=False)
 
 
 def _start(server: OwnServer, steps: Steps) -> Answering:
