@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from innkeeper.runtime.conntrack import forget_flows
 from innkeeper.runtime.container import ContainerRuntime
 from innkeeper.runtime.container_spec import process_name
 from innkeeper.runtime.engine import Engine
@@ -88,6 +89,14 @@ async def pid_of(harness: ContainerHarness, process_id: str) -> int:
     return int(answer.data["State"]["Pid"])
 
 
+async def address_of(harness: ContainerHarness, process_id: str) -> str:
+    """A process's private address, as it was told itself."""
+    driver = await harness.open()
+    source = await driver.log_source(process_id)
+    assert source is not None
+    return source.path.read_text().partition("HATHORA_PRIVATE_IP=")[2].split()[0]
+
+
 async def test_the_api_is_reached_from_inside_before_it_binds(harness: ContainerHarness) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as api:
         api.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
@@ -141,12 +150,25 @@ async def test_players_who_go_on_sending_reach_the_ports_next_owner(
         await eventually(answered, "the second owner answers the same player")
 
 
-async def test_the_first_process_of_the_deployment_shows_no_flow(harness: ContainerHarness) -> None:
+async def test_flows_are_counted_and_forgotten(harness: ContainerHarness) -> None:
     driver = await harness.open()
     spec = harness.spec(driver, harness.ports("udp"))
     await driver.start(spec)
     await until_bound(driver, spec)
     assert driver.connections(spec.process_id, spec.ports) == 0
+    players = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+    for player in players:
+        player.settimeout(5)
+        player.connect(("127.0.0.1", spec.ports[0].host_port))
+        player.send(b"hello")
+        assert await asyncio.to_thread(player.recv, 16) == b"hello"
+        player.close()
+    later = await harness.open()
+    await later.observe()
+    assert later.connections(spec.process_id, spec.ports) == 3
+    address = await address_of(harness, spec.process_id)
+    assert forget_flows(address) == 3
+    assert forget_flows(address) == 0
 
 
 async def test_a_full_layer_ends_the_process(harness: ContainerHarness) -> None:
