@@ -6,6 +6,7 @@ before the game's first instruction, because the fork waits for a byte that is s
 It begins as a spare: forked ahead, with the fork that will become the game, in its control group.
 """
 
+import errno
 import fcntl
 import gc
 import json
@@ -23,6 +24,7 @@ from innkeeper.runtime.cgroups import Group
 _KILL_S = 5.0  # how long the rest of a session is chased before the end is recorded regardless
 _REQUEST_MAX = 200
 _REMOVE_TRIES = 100
+_RECORD_TRIES = 600
 
 
 def lock(directory: str, process_id: str) -> int | None:
@@ -101,7 +103,10 @@ class Supervisor:
                 started = self._request(connection, game)
             if game.used:
                 # Only now may the zygote make another: forks and groups get into one another's way.
-                os.write(self._used_fd, b"!")
+                try:
+                    os.write(self._used_fd, b"!")
+                except BrokenPipeError:
+                    pass  # the zygote is gone, and whoever follows it makes spares of its own
                 for fd in (self._alive_fd, self._used_fd):
                     os.close(fd)
                 self._listener.close()
@@ -187,7 +192,14 @@ class Supervisor:
             "at": at,
         }
         path = places.exit_path(self._directory, process_id)
-        places.write_json(path, record, durable=True, keep_old=True)
+        for tries_left in reversed(range(_RECORD_TRIES)):
+            try:
+                places.write_json(path, record, durable=True, keep_old=True)
+                return
+            except OSError as error:  # a full disk may have room again in a while
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not tries_left:
+                    raise
+            time.sleep(1.0)
 
 
 class _Fork:

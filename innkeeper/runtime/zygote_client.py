@@ -71,7 +71,7 @@ class ZygoteClient:
         finally:
             connection.close()
         if not answer:
-            raise RuntimeAway(f"the supervisor of {process_id} failed; zygote.log tells why")
+            raise ConnectionResetError(f"no answer for {process_id}; zygote.log may tell why")
         value = json.loads(answer)
         assert isinstance(value, dict)
         return value
