@@ -32,6 +32,7 @@ from innkeeper.runtime.dockerfile_copy import Copier
 
 Log = Callable[[str], None]
 _COPY_BYTES = 256 * 1024
+_HOST_FILES = ("/etc/hosts", "/etc/resolv.conf")
 _DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9)}
 
 
@@ -232,19 +233,22 @@ class _Steps:
 
 
 def _furnish(rootfs: Path) -> None:
-    """What an engine would add to a container: as root, the harmless devices. Nothing that the
-    image has is replaced.
-    """
-    if os.geteuid() != 0 or images.resolve(rootfs, "/dev") not in (None, rootfs / "dev"):
-        return
-    (rootfs / "dev").mkdir(mode=0o755, exist_ok=True)
-    for name, (major, minor) in _DEVICES.items():
-        place = rootfs / "dev" / name
-        if not place.is_symlink() and not place.exists():
+    """What an engine would add to a container: how names are resolved on this host and, as root, the
+    harmless devices. Nothing that the image has is replaced."""
+    for path in _HOST_FILES:
+        place = images.place(rootfs, path)
+        if place is not None and not place.exists() and Path(path).is_file():
+            place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+            place.chmod(0o644)
+    for name, (major, minor) in _DEVICES.items() if os.geteuid() == 0 else ():
+        place = images.place(rootfs, f"/dev/{name}")
+        if place is not None and not place.exists():
             try:
+                place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
                 os.mknod(place, stat.S_IFCHR | 0o666, os.makedev(major, minor))
-            except PermissionError:
-                return  # a root without this right, as in a container: then without devices
+            except (PermissionError, FileExistsError, NotADirectoryError):
+                return  # without this right, as in a container, or with a file in its place
             place.chmod(0o666)
 
 

@@ -100,6 +100,17 @@ CMD ["quick"]
     assert not (root.parent / "context").exists()
 
 
+async def test_what_an_engine_would_add_is_added_and_nothing_replaced(bench: Bench) -> None:
+    image = await bench.build(
+        'FROM scratch\nCOPY etc /etc\nCOPY game /\nCMD ["/game"]',
+        {"game": ELF, "etc/hosts": b"mine"},
+    )
+    assert (image.rootfs / "etc/hosts").read_bytes() == b"mine"
+    assert (image.rootfs / "etc/resolv.conf").exists() == Path("/etc/resolv.conf").exists()
+    if os.geteuid() == 0:
+        assert (image.rootfs / "dev/null").is_char_device()
+
+
 async def test_building_again_finds_the_image(bench: Bench) -> None:
     first = await bench.build('FROM scratch\nCOPY game /\nCMD ["/game"]', {"game": ELF})
     again = await bench.build('FROM scratch\nCOPY game /\nCMD ["/game"]', {"game": ELF})
