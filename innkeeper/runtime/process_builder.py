@@ -238,7 +238,10 @@ def _furnish(rootfs: Path) -> None:
     for path in _HOST_FILES:
         place = images.place(rootfs, path)
         if place is not None and not place.exists() and Path(path).is_file():
-            place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            try:
+                place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError):
+                continue  # the image has a file there
             shutil.copyfile(path, place)
             place.chmod(0o644)
     for name, (major, minor) in _DEVICES.items() if os.geteuid() == 0 else ():
