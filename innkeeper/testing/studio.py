@@ -14,7 +14,7 @@ from innkeeper.interfaces import Context, Policy, Store, Tx
 from innkeeper.usecases import apps, builds, deployments, installation
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
-TOKEN = "a-token-for-tests-only"
+TOKEN = "a-token-for-tests-only"  # noqa: S105
 PORTS = (20_000, 20_099)
 
 
@@ -39,7 +39,7 @@ class Studio:
 
     store: Store
     clock: MovedClock = field(default_factory=MovedClock)
-    ids: Ids = field(default_factory=lambda: Ids(random.Random(1).getrandbits))  # noqa: S311
+    ids: Ids = field(default_factory=lambda: Ids(random.Random(1).getrandbits))
     policy: Policy = field(
         default_factory=lambda: Policy(("Tokyo", "London"), "play.test", Limits())
     )

@@ -67,7 +67,7 @@ class House:
                 while shown and await self.keeper.keep(*shown):
                     await self.loop.observe_once()
                     shown = self.loop.watch.sandboxes()
-            keys = {key for key in self.loop._dirty}
+            keys = list(self.loop._dirty)
             self.loop._dirty.clear()
             self.loop.watch._look()
             decided = [action for key in keys for action in await self.loop.one_pass(key)]
