@@ -1,6 +1,7 @@
 """How a process ends is told in ``summaryExitReason``, and its rooms end with it (behaviour.md 4.5)."""
 
 import socket
+from datetime import datetime
 
 import pytest
 
@@ -213,3 +214,21 @@ def test_a_deleted_app_stops_its_processes(studio: LiveStudio, build_id: str) ->
         return False
 
     assert eventually(gone, 10, "the game has stopped")
+
+
+def test_starts_that_fail_are_tried_more_slowly_each_time(
+    studio: LiveStudio, build_id: str
+) -> None:
+    """CreateRoom answers 201 all the same; the start waits 1, 2, 4 … seconds (clarifications)."""
+    app_id = studio.app()
+    studio.deploy(app_id, build_id, env={"EXIT_CODE": 1})
+    waited = []
+    for _ in range(3):
+        room = studio.room(app_id)
+        assert room["status"] == "starting"
+        process = studio.reaches(app_id, room["processId"], "failed")
+        moments = [datetime.fromisoformat(process[name]) for name in ("createdAt", "bootedAt")]
+        waited.append((moments[1] - moments[0]).total_seconds())
+    assert waited[0] < 1
+    assert 0.5 < waited[1] < 4
+    assert 1.5 < waited[2] < 6

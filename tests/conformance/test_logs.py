@@ -1,7 +1,10 @@
 """LogsV1: tail, follow, download, and what is kept (behaviour.md 8.3)."""
 
+from functools import partial
+
 import pytest
 
+from innkeeper.testing.live import eventually
 from innkeeper.testing.live_studio import LiveStudio
 from innkeeper.testing.official_sdk import Sdk, refused
 from innkeeper.testing.players import address_of, ask_udp
@@ -89,3 +92,21 @@ def test_unknown_and_foreign_logs(studio: LiveStudio, app_id: str, stranger: Sdk
             stranger(call, process_id, app_id)
         with refused(404):
             studio.sdk(call, process_id, studio.app())
+
+
+def test_the_logs_of_an_app_and_of_a_deployment_name_their_process(
+    studio: LiveStudio, app_id: str
+) -> None:
+    """Two routes that older clients call (behaviour.md 8.3)."""
+    room = studio.room(app_id)
+    studio.active(app_id, room["roomId"])
+    studio.reaches(app_id, room["processId"], "running")
+    deployment_id = studio.process(app_id, room["processId"])["deploymentId"]
+    expected = f"[{room['processId']}] line 7"
+
+    def told(path: str) -> bool:
+        with studio.server.http() as http:
+            return expected in http.get(path, params={"tailLines": 5000}).text.splitlines()
+
+    for path in (f"/logs/v1/{app_id}/all", f"/logs/v1/{app_id}/deployment/{deployment_id}"):
+        eventually(partial(told, path), 10, f"{path} tells line 7")

@@ -219,3 +219,12 @@ def test_a_room_of_another_app_is_not_found(studio: LiveStudio, app_id: str) -> 
     ):
         with refused(404, room):
             studio.sdk(call, room, *more, other)
+
+
+def test_polls_for_a_connection_are_not_throttled(
+    studio: LiveStudio, app_id: str, anyone: Sdk
+) -> None:
+    """Clients poll every 200 ms to 1 s, several behind one address."""
+    room = studio.room(app_id)["roomId"]
+    for _ in range(60):
+        anyone("roomsV2.getConnectionInfo", room, app_id)

@@ -19,7 +19,8 @@ from innkeeper.testing.official_sdk import SdkError
 from innkeeper.testing.players import Steady, address_of
 
 ROOMS_PER_PROCESS = 3
-ROUNDS = 4
+# One round for each: among the first commits, among the starts that follow them, and later.
+KILL_AFTER_S = ((0.002, 0.03), (0.03, 0.2), (0.002, 0.5), (0.2, 0.6))
 CALLERS = 6
 ROOMS_PER_ROUND = 9
 REST_TIMEOUT_S = 60.0
@@ -135,8 +136,8 @@ def test_kill_9_breaks_no_promise(server: LiveServer, studio: LiveStudio, game: 
         address_of(ports["exposedPort"]), address_of(ports["additionalExposedPorts"][0])
     )
     with player:
-        for number in range(ROUNDS):
-            kill_after_s = story.rng.uniform(0.005, 0.4)
+        for number in range(len(KILL_AFTER_S)):
+            kill_after_s = story.rng.uniform(*KILL_AFTER_S[number])
             print(f"round {number}: kill after {kill_after_s:.3f} s")
             asyncio.run(create_rooms(server, story, kill_after_s))
             player.plays_on()

@@ -291,6 +291,18 @@ def _read_until(handle: int, text: str) -> None:
         seen += os.read(handle, 65536).decode(errors="replace")
 
 
+async def test_down_from_elsewhere_ends_it_in_peace(data_dir: Path, ports: str) -> None:
+    async with make_up(data_dir, "container", ports) as up:
+        assert "nothing runs any more" in await command(up, data_dir, "down")
+        assert up.child.stdout is not None
+        async with asyncio.timeout(STOP_S):
+            rest = (await up.child.stdout.read()).decode()
+            assert await up.child.wait() == 0
+    assert "somebody else has stopped the server" in rest
+    assert "Traceback" not in rest
+    assert left_running(data_dir, [up.process_id]) == []
+
+
 async def test_a_killed_up_is_cleaned_by_down(data_dir: Path, ports: str) -> None:
     async with make_up(data_dir, "process", ports) as up:
         server = control_plane.running(data_dir)
