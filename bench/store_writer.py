@@ -53,14 +53,15 @@ def seed(tx: Tx, processes: int) -> None:
             created_at=now, created_by="t", cpu_millis=500, memory_mb=512, gpu=0,
             rooms_per_process=10000, ports=PORTS, env="[]", idle_timeout_enabled=1, fleet_id=None,
         )  # fmt: skip
+        tx.run("build_numbers.insert", app_id=f"app-{app}", number=1, build_key=f"b{app}")
         tx.run("deployments.make_latest", app_id=f"app-{app}", deployment_id=f"dep-{app}", number=1)
     for number in range(processes):
         app = number % APPS
         tx.run(
             "processes.insert", process_id=f"process-{number}", app_id=f"app-{app}",
-            org_id="org-1", deployment_id=f"dep-{app}", region=REGION, rooms_per_process=10000,
-            rooms_allocated=0, cpu_millis=500, memory_mb=512, created_at=now + number,
-            exposed_ports=PORTS, sandbox_id=None, initial_room_id=None,
+            org_id="org-1", deployment_id=f"dep-{app}", deployment_number=1, region=REGION,
+            rooms_per_process=10000, rooms_allocated=0, cpu_millis=500, memory_mb=512,
+            created_at=now + number, exposed_ports=PORTS, sandbox_id=None, initial_room_id=None,
         )  # fmt: skip
         tx.run("processes.mark_started", process_id=f"process-{number}", at=now + number)
 

@@ -295,6 +295,14 @@ class BuildRunner(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ReceivedArchive:
+    """An archive that came in one piece: its size in bytes and its SHA-256, hex."""
+
+    size: int
+    content_hash: str
+
+
 class Uploads(Protocol):
     """Keeps the parts of archives on disk until their build has run."""
 
@@ -314,6 +322,17 @@ class Uploads(Protocol):
 
         Raises ``Invalid`` where a part is missing or differs, ``Unavailable`` on a full disk. Once it
         is made, says the same again.
+        """
+        ...
+
+    async def put_archive(
+        self, build_key: str, size_max: int, body: AsyncIterator[bytes]
+    ) -> ReceivedArchive:
+        """Keep an archive that comes in one piece, of at most ``size_max`` bytes.
+
+        Raises ``TooLarge``, ``TimedOut``, ``Invalid`` where it is empty, ``Unavailable`` on a full
+        disk, and ``StateConflict`` where the build has another archive already; a repeat of the
+        same one is welcome. Leaves no file of a refused archive behind.
         """
         ...
 

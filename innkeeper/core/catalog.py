@@ -26,6 +26,16 @@ REGIONS: tuple[Region, ...] = Region.__args__  # type: ignore[attr-defined]
 TransportType = Literal["tcp", "udp", "tls"]
 BuildStatus = Literal["created", "running", "succeeded", "failed"]
 BuildKind = Literal["upload", "registry"]
+PlanName = Literal["tiny", "small", "medium", "large"]
+
+# What V1 has in place of CPU (thousandths of a core) and memory (MB), smallest first
+# (behaviour.md 0.2).
+PLANS: tuple[tuple[PlanName, int, int], ...] = (
+    ("tiny", 500, 1024),
+    ("small", 1000, 2048),
+    ("medium", 2000, 4096),
+    ("large", 4000, 8192),
+)
 
 # Variables that the platform sets; a deployment may not set them (behaviour.md 0.1).
 PLATFORM_ENV = frozenset(
@@ -94,6 +104,15 @@ class Build:
 
 
 @dataclass(frozen=True, slots=True)
+class NumberedBuild:
+    """A build as one app counts it, for the versions that know numbers only (behaviour.md 1.2)."""
+
+    app_id: str
+    number: int
+    build: Build
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerPort:
     """A port the game listens on inside its container."""
 
@@ -112,13 +131,17 @@ class EnvVar:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """How a build is run. Never changes once made (behaviour.md 3). CPU in thousandths of a core."""
+    """How a build is run. Never changes once made (behaviour.md 3). CPU in thousandths of a core.
+
+    ``number`` and ``build_number`` are what V1 and V2 call it and its build, counted in the app.
+    """
 
     deployment_id: str
     number: int
     app_id: str
     build_key: str
     build_id: str
+    build_number: int
     build_tag: str | None
     deployment_tag: str | None
     created_at: datetime
@@ -137,6 +160,17 @@ class Deployment:
     def ports(self) -> tuple[ContainerPort, ...]:
         """The default port, then the additional ones."""
         return (self.default_port, *self.additional_ports)
+
+
+def plan_size(name: PlanName) -> tuple[int, int]:
+    """CPU in thousandths of a core and memory in MB of a plan."""
+    return next((cpu, memory) for plan, cpu, memory in PLANS if plan == name)
+
+
+def plan_for(cpu_millis: int, memory_mb: int) -> PlanName:
+    """The smallest plan that has this much of both; ``large`` where none has (behaviour.md 1.2)."""
+    fitting = (name for name, cpu, memory in PLANS if cpu >= cpu_millis and memory >= memory_mb)
+    return next(fitting, "large")
 
 
 def check_deployment(

@@ -74,6 +74,7 @@ class Exit:
 class Process:
     """One process as the store knows it. Each moment is set once, in this order.
 
+    ``deployment_number`` is the deployment as V1 and V2 name it, counted within its app.
     ``failed`` is decided when the end is recorded. ``stop_reason`` is why it was told to stop.
     ``term_sent_at`` is when the driver took the SIGTERM; ``attempted_at`` (the hand-over to the
     driver, recorded as an intent) and ``kill_sent_at`` are the latest ones: a repeat renews them.
@@ -83,6 +84,7 @@ class Process:
     app_id: str
     org_id: str
     deployment_id: str
+    deployment_number: int
     region: str
     rooms_per_process: int
     rooms_allocated: int

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from innkeeper.core.errors import Invalid, StateConflict, TimedOut, Unavailable
+from innkeeper.core.errors import Invalid, StateConflict, TimedOut, TooLarge, Unavailable
+from innkeeper.interfaces import ReceivedArchive
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ PIECE_BLOCKS = 32
 RESERVE_BYTES = 64 * 1024**2
 # Clients send every part at once (behaviour.md 2.4); more than this many wait their turn.
 PARTS_AT_ONCE = 256
-# A part may take this long, and longer the larger it is: 16 KiB/s is the slowest that is waited for.
+# What is sent may take this long, and longer the more has come: 16 KiB/s is the slowest that is waited for.
 PART_TIME_MIN_S = 600.0
 BYTES_PER_S_MIN = 16 * 1024
 
@@ -62,7 +63,12 @@ class UploadsOnDisk:
             try:
                 with _full_disk_told():
                     directory.mkdir(mode=0o700, exist_ok=True)
-                    digest = await self._receive(temporary, size, body)
+                    more = Invalid("body", f"must have exactly {size} bytes, and has more")
+                    md5 = hashlib.md5(usedforsecurity=False)
+                    received = await self._receive(temporary, size, more, md5, body)
+                    if received != size:
+                        raise Invalid("body", f"must have exactly {size} bytes, not {received}")
+                    digest = md5.hexdigest()
                     async with self._lock(build_key):
                         self._check_open(build_key)
                         _keep(temporary, directory, part_number, digest)
@@ -72,6 +78,30 @@ class UploadsOnDisk:
                 self._incoming.discard(temporary.name)
                 temporary.unlink(missing_ok=True)
         return f'"{digest}"'
+
+    async def put_archive(
+        self, build_key: str, size_max: int, body: AsyncIterator[bytes]
+    ) -> ReceivedArchive:
+        """See :class:`~innkeeper.interfaces.Uploads`."""
+        directory = self._directory(build_key)
+        temporary = directory / f"incoming-whole-{secrets.token_hex(8)}"
+        async with self._turns:
+            self._incoming.add(temporary.name)
+            try:
+                with _full_disk_told():
+                    directory.mkdir(mode=0o700, exist_ok=True)
+                    more = TooLarge(f"The archive is larger than {size_max} bytes")
+                    sha256 = hashlib.sha256()
+                    size = await self._receive(temporary, size_max, more, sha256, body)
+                    if not size:
+                        raise Invalid("body.file", "is empty")
+                    await self._keep_whole(build_key, temporary, sha256.hexdigest())
+            except FileNotFoundError as gone:
+                raise StateConflict("The upload was discarded meanwhile") from gone
+            finally:
+                self._incoming.discard(temporary.name)
+                temporary.unlink(missing_ok=True)
+        return ReceivedArchive(size, sha256.hexdigest())
 
     async def assemble(self, build_key: str, parts: Sequence[tuple[int, str]], size: int) -> str:
         """See :class:`~innkeeper.interfaces.Uploads`."""
@@ -106,26 +136,42 @@ class UploadsOnDisk:
                 if inner.startswith("incoming-") and inner not in self._incoming:
                     (self._root / name / inner).unlink(missing_ok=True)
 
-    async def _receive(self, temporary: Path, size: int, body: AsyncIterator[bytes]) -> str:
-        """Write the body to a new file; returns its MD5."""
-        digest = hashlib.md5(usedforsecurity=False)
+    async def _receive(
+        self, temporary: Path, most: int, more: Exception, digest: Any, body: AsyncIterator[bytes]
+    ) -> int:
+        """Write the body to a new file and to ``digest``; returns its size, or raises ``more``."""
         received = 0
-        limit = asyncio.timeout(max(self._part_time_min_s, size / BYTES_PER_S_MIN))
+        begun = asyncio.get_running_loop().time() + self._part_time_min_s
+        limit = asyncio.timeout_at(begun)
         try:
             with io.FileIO(temporary, "xb") as file:
                 async with limit:
                     async for block in _blocks(body):
                         received += len(block)
-                        if received > size:
-                            raise Invalid("body", f"must have exactly {size} bytes, and has more")
+                        if received > most:
+                            raise more
+                        self._check_room(len(block))
                         await _finished(asyncio.to_thread(_write, file, block, digest))
+                        limit.reschedule(begun + received / BYTES_PER_S_MIN)
         except TimeoutError as late:
             if not limit.expired():
                 raise
-            raise TimedOut("The part did not come in time") from late
-        if received != size:
-            raise Invalid("body", f"must have exactly {size} bytes, not {received}")
-        return digest.hexdigest()
+            raise TimedOut("The archive did not come in time") from late
+        return received
+
+    async def _keep_whole(self, build_key: str, temporary: Path, content_hash: str) -> None:
+        """Make a received file the build's archive, for good."""
+        directory = self._directory(build_key)
+        kept = directory / f"archive-{content_hash}.tar.gz"
+        await _finished(asyncio.to_thread(_sync, temporary))
+        async with self._lock(build_key):
+            made = self.archive(build_key)
+            # A build that waits for its turn has been told the name of its archive already.
+            if made is not None and made != kept:
+                raise StateConflict(
+                    "The build has another archive already: run it without a file, or create a new build"
+                )
+            _name(temporary, kept)
 
     async def _assembled(self, build_key: str, parts: list[tuple[int, str]], size: int) -> str:
         directory = self._directory(build_key)
@@ -203,6 +249,12 @@ def _keep(temporary: Path, directory: Path, part_number: int, digest: str) -> No
             (directory / name).unlink(missing_ok=True)
 
 
+def _name(temporary: Path, kept: Path) -> None:
+    """Give a file its name, for good."""
+    temporary.replace(kept)
+    _sync(kept.parent)
+
+
 def _chosen(directory: Path, parts: list[tuple[int, str]], size: int) -> list[Path]:
     """The files of the parts, in order, checked against what the client says it sent."""
     if [number for number, _ in parts] != list(range(1, len(parts) + 1)):
@@ -241,8 +293,7 @@ async def _concatenate(directory: Path, paths: list[Path]) -> str:
                 with io.FileIO(path, "rb") as part:
                     while await _finished(asyncio.to_thread(_copy_some, part, file, digest)):
                         pass
-        temporary.replace(directory / f"archive-{digest.hexdigest()}.tar.gz")
-        _sync_directory(directory)
+        _name(temporary, directory / f"archive-{digest.hexdigest()}.tar.gz")
     finally:
         temporary.unlink(missing_ok=True)
     for name in _names(directory):
@@ -263,8 +314,8 @@ def _copy_some(part: io.FileIO, file: io.FileIO, digest: Any) -> bool:
     return True
 
 
-def _sync_directory(directory: Path) -> None:
-    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
     finally:

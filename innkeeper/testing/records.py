@@ -16,6 +16,7 @@ def new_process(created_at: datetime = NOON, **changes: Any) -> Process:
         app_id="app",
         org_id="org",
         deployment_id="dep",
+        deployment_number=1,
         region="Tokyo",
         rooms_per_process=4,
         rooms_allocated=1,

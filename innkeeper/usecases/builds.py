@@ -12,7 +12,7 @@ from innkeeper.core.accounts import Caller
 from innkeeper.core.catalog import Build, BuildKind
 from innkeeper.core.errors import Invalid, NotFound, StateConflict
 from innkeeper.core.moments import from_ms, maybe_from_ms, to_ms
-from innkeeper.interfaces import Context, Row, Tx
+from innkeeper.interfaces import Context, ReceivedArchive, Row, Tx
 
 _BUILD_ID = re.compile(r"[a-zA-Z0-9._-]{1,100}", re.ASCII)
 # They would not survive in a URL's path, or name another operation there.
@@ -29,11 +29,14 @@ _REGISTRY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class NewBuild:
-    """What creates a build. ``size``: the archive's, in bytes; ``None``: a registry's image."""
+    """What creates a build. ``size`` is the archive's, in bytes; ``None``: a registry's image, or with
+    ``kind`` an archive whose size will be seen when it comes.
+    """
 
     size: float | None
     build_tag: str | None = None
     build_id: str | None = None
+    kind: BuildKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def create_build(tx: Tx, caller: Caller, wanted: NewBuild, context: Context) -> 
         build_id=build_id,
         org_id=caller.org_id,
         build_tag=wanted.build_tag,
-        kind="registry" if wanted.size is None else "upload",
+        kind=wanted.kind or ("registry" if wanted.size is None else "upload"),
         upload_size=int(wanted.size or 0),
         created_at=to_ms(context.now),
         created_by=caller.name,
@@ -157,6 +160,17 @@ def chunk_size(size: int, chunk: int) -> int:
 def mark_uploaded(tx: Tx, build_key: str, content_hash: str) -> bool:
     """Record that the archive is complete; false where the build has run or gone meanwhile."""
     return tx.run("builds.mark_uploaded", build_key=build_key, content_hash=content_hash) == 1
+
+
+def mark_received(tx: Tx, build_key: str, archive: ReceivedArchive) -> bool:
+    """Record an archive that came in one piece; false where the build has run or gone meanwhile."""
+    changed = tx.run(
+        "builds.mark_received",
+        build_key=build_key,
+        content_hash=archive.content_hash,
+        upload_size=archive.size,
+    )
+    return changed == 1
 
 
 def finish_build(

@@ -18,7 +18,7 @@ from innkeeper.core.errors import Invalid, NotFound, StateConflict
 from innkeeper.core.moments import from_ms, to_ms
 from innkeeper.core.service_config import unenforced
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import apps, builds, orgs
+from innkeeper.usecases import app_builds, apps, builds, orgs
 
 # A list without a page token is whole up to here: old clients cannot page (behaviour.md 3).
 LIST_MAX = 1000
@@ -28,10 +28,13 @@ _NUMBER_MAX = 10**18
 
 @dataclass(frozen=True, slots=True)
 class NewDeployment:
-    """What creates a deployment. CPU in cores; ``ports`` starts with the default one."""
+    """What creates a deployment. CPU in cores; ``ports`` starts with the default one.
+
+    ``build_id`` is a build of the org, or as a number one that the app counts.
+    """
 
     app_id: str
-    build_id: str
+    build_id: str | int
     cpu: float
     memory_mb: float
     gpu: float
@@ -65,13 +68,14 @@ def create_deployment(
     """
     app = apps.require_app(tx, caller.org_id, wanted.app_id)
     cpu_millis = _check(tx, caller, wanted, context)
-    build = _usable_build(tx, caller, wanted.build_id)
+    build = _usable_build(tx, caller, app, wanted.build_id)
     if wanted.fleet_id is not None:
         # There are no fleets yet: any name is unknown.
         raise NotFound("Fleet", wanted.fleet_id)
     made = tx.one("deployments.made_so_far", app_id=app.app_id)
     assert made is not None
     number = made["deployments_made"] + 1
+    app_builds.number_of(tx, app.app_id, build.build_key)
     deployment_id = context.ids.prefixed("dep")
     tx.run(
         "deployments.insert",
@@ -177,6 +181,7 @@ def deployment_from(row: Row) -> Deployment:
         app_id=row["app_id"],
         build_key=row["build_key"],
         build_id=row["build_id"],
+        build_number=row["build_number"],
         build_tag=row["build_tag"],
         deployment_tag=row["deployment_tag"],
         created_at=from_ms(row["created_at"]),
@@ -220,12 +225,12 @@ def _check(tx: Tx, caller: Caller, wanted: NewDeployment, context: Context) -> i
     return int(cpu_millis)
 
 
-def _usable_build(tx: Tx, caller: Caller, build_id: str) -> Build:
-    build = builds.require_build(tx, caller.org_id, build_id)
+def _usable_build(tx: Tx, caller: Caller, app: App, build_id: str | int) -> Build:
+    build = app_builds.build_of(tx, caller, app, build_id)
     if build.status != "succeeded":
         raise StateConflict(f'Build "{build_id}" has not succeeded: it is {build.status}')
     if build.expired_at is not None:
-        raise NotFound("Build", build_id, "it has expired")
+        raise NotFound("Build", str(build_id), "it has expired")
     return build
 
 

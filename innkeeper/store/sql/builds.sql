@@ -28,6 +28,11 @@ VALUES (:build_key, :build_id, :org_id, :build_tag, :kind, 'created', :upload_si
 UPDATE builds SET uploaded = 1, content_hash = :content_hash
 WHERE build_key = :build_key AND status = 'created' AND deleted_at IS NULL
 
+-- name: mark_received
+-- Its archive came in one piece, of a size that nobody had told before.
+UPDATE builds SET uploaded = 1, content_hash = :content_hash, upload_size = :upload_size
+WHERE build_key = :build_key AND status = 'created' AND deleted_at IS NULL
+
 -- name: mark_running
 -- It runs, once and for all.
 UPDATE builds SET status = 'running', started_at = :started_at

@@ -1,22 +1,29 @@
 -- name: by_id
 -- One deployment of an app, by its V3 id.
-SELECT * FROM deployments WHERE deployment_id = :deployment_id AND app_id = :app_id
+SELECT d.*, n.number AS build_number FROM deployments d
+JOIN app_build_numbers n ON n.app_id = d.app_id AND n.build_key = d.build_key
+WHERE d.deployment_id = :deployment_id AND d.app_id = :app_id
 
 -- name: by_number
 -- One deployment of an app, by the number that V1 and V2 show.
-SELECT * FROM deployments WHERE app_id = :app_id AND number = :number
+SELECT d.*, n.number AS build_number FROM deployments d
+JOIN app_build_numbers n ON n.app_id = d.app_id AND n.build_key = d.build_key
+WHERE d.app_id = :app_id AND d.number = :number
 
 -- name: of_app
 -- An app's deployments, newest first; a tag that is NULL filters nothing.
-SELECT * FROM deployments
-WHERE app_id = :app_id AND number < :below
-  AND (CAST(:deployment_tag AS TEXT) IS NULL OR deployment_tag = :deployment_tag)
-  AND (CAST(:build_tag AS TEXT) IS NULL OR build_tag = :build_tag)
-ORDER BY number DESC LIMIT :count
+SELECT d.*, n.number AS build_number FROM deployments d
+JOIN app_build_numbers n ON n.app_id = d.app_id AND n.build_key = d.build_key
+WHERE d.app_id = :app_id AND d.number < :below
+  AND (CAST(:deployment_tag AS TEXT) IS NULL OR d.deployment_tag = :deployment_tag)
+  AND (CAST(:build_tag AS TEXT) IS NULL OR d.build_tag = :build_tag)
+ORDER BY d.number DESC LIMIT :count
 
 -- name: latest_of_org
 -- The latest deployment of each of an org's apps that are not deleted.
-SELECT deployments.* FROM apps JOIN deployments ON deployments.deployment_id = apps.latest_deployment_id
+SELECT d.*, n.number AS build_number FROM apps
+JOIN deployments d ON d.deployment_id = apps.latest_deployment_id
+JOIN app_build_numbers n ON n.app_id = d.app_id AND n.build_key = d.build_key
 WHERE apps.org_id = :org_id AND apps.deleted_at IS NULL LIMIT 10000
 
 -- name: made_so_far

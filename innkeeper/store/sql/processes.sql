@@ -15,31 +15,32 @@ WHERE process_id = :process_id AND rooms_allocated > 0
 
 -- name: insert
 -- A new process: recorded, readable, not yet handed to the runtime.
-INSERT INTO processes (process_id, app_id, org_id, deployment_id, region, rooms_per_process, rooms_allocated,
-                       cpu_millis, memory_mb, created_at, exposed_ports, sandbox_id, initial_room_id)
-VALUES (:process_id, :app_id, :org_id, :deployment_id, :region, :rooms_per_process, :rooms_allocated,
-        :cpu_millis, :memory_mb, :created_at, :exposed_ports, :sandbox_id, :initial_room_id)
+INSERT INTO processes (process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
+                       rooms_allocated, cpu_millis, memory_mb, created_at, exposed_ports, sandbox_id,
+                       initial_room_id)
+VALUES (:process_id, :app_id, :org_id, :deployment_id, :deployment_number, :region, :rooms_per_process,
+        :rooms_allocated, :cpu_millis, :memory_mb, :created_at, :exposed_ports, :sandbox_id, :initial_room_id)
 
 -- name: by_id
 -- One process of an app.
-SELECT process_id, app_id, org_id, deployment_id, region, rooms_per_process, rooms_allocated, cpu_millis,
-       memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
+SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
+       rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
        kill_sent_at, terminated_at, draining, failed, stop_reason, stop_grace_s, summary_exit_reason,
        exposed_ports, sandbox_id, initial_room_id, idle_since, removed
 FROM processes WHERE process_id = :process_id AND app_id = :app_id
 
 -- name: any_by_id
 -- One process, whoever's it is: for the reconciler.
-SELECT process_id, app_id, org_id, deployment_id, region, rooms_per_process, rooms_allocated, cpu_millis,
-       memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
+SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
+       rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
        kill_sent_at, terminated_at, draining, failed, stop_reason, stop_grace_s, summary_exit_reason,
        exposed_ports, sandbox_id, initial_room_id, idle_since, removed
 FROM processes WHERE process_id = :process_id
 
 -- name: unfinished
 -- Every process of an app in a region that a pass still has to look at.
-SELECT process_id, app_id, org_id, deployment_id, region, rooms_per_process, rooms_allocated, cpu_millis,
-       memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
+SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
+       rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
        kill_sent_at, terminated_at, draining, failed, stop_reason, stop_grace_s, summary_exit_reason,
        exposed_ports, sandbox_id, initial_room_id, idle_since, removed
 FROM processes WHERE app_id = :app_id AND region = :region AND removed = 0
@@ -63,8 +64,8 @@ SELECT process_id FROM processes WHERE removed = 0 AND terminated_at IS NULL
 
 -- name: latest
 -- The newest ten that match; statuses and regions are ",a,b," or NULL for all.
-SELECT process_id, app_id, org_id, deployment_id, region, rooms_per_process, rooms_allocated, cpu_millis,
-       memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
+SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
+       rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
        kill_sent_at, terminated_at, draining, failed, stop_reason, stop_grace_s, summary_exit_reason,
        exposed_ports, sandbox_id, initial_room_id, idle_since, removed
 FROM processes WHERE app_id = :app_id
