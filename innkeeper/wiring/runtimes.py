@@ -1,11 +1,13 @@
 """Which driver runs the games, with its builder."""
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from innkeeper.config import Settings
+from innkeeper.config.values import primary_address
 from innkeeper.core.moments import truncate
 from innkeeper.interfaces import Builder, Runtime
 from innkeeper.runtime.archive import ArchiveLimits
@@ -77,8 +79,23 @@ def process_parts(settings: Settings, installation_id: str, api_url: str) -> Run
         api_url=api_url,
         clock=now,
         log_bytes_max=settings.log_cap_bytes,
+        addresses=(player_address(settings.resolved_public_host()),),
     )
     return RuntimeParts(runtime, ProcessBuilder(directory, limits=archive_limits(settings)))
+
+
+def player_address(public_host: str) -> str:
+    """The address of this machine that players' packets arrive at.
+
+    Behind a router the public one is not here: then it is the primary one.
+    """
+    try:
+        address = socket.gethostbyname(public_host)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return primary_address()
+    return address
 
 
 async def container_parts(

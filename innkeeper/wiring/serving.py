@@ -24,7 +24,7 @@ from innkeeper.config.values import primary_address
 from innkeeper.core.capacity import Machine, machine_capacity
 from innkeeper.core.errors import InnkeeperError, StateConflict
 from innkeeper.core.ids import Ids
-from innkeeper.interfaces import Context, Logs, Policy, Store, Tx
+from innkeeper.interfaces import Context, Policy, Store, Tx
 from innkeeper.reconciler.build_runner import SerialBuildRunner
 from innkeeper.reconciler.loop import Reconciler
 from innkeeper.reconciler.perform import Surroundings
@@ -35,6 +35,7 @@ from innkeeper.telemetry.logs import ProcessLogs
 from innkeeper.telemetry.uploads import UploadsOnDisk
 from innkeeper.usecases import installation, lifecycle
 from innkeeper.usecases.installation import Installation
+from innkeeper.usecases.logs import retention_cuts
 from innkeeper.wiring.last_run import LastRun, last_run
 from innkeeper.wiring.listening import Listening, bind_api, bind_gateway
 from innkeeper.wiring.runtimes import RuntimeParts, choose_runtime, make_runtime, now
@@ -185,10 +186,12 @@ class ControlPlane:
     def _wake(self, key: tuple[str, str]) -> None:
         self.reconciler.wake(key)
 
-    def _sweeps(self, around: Surroundings, logs: Logs) -> list[Callable[[], Awaitable[object]]]:
+    def _sweeps(
+        self, around: Surroundings, logs: ProcessLogs
+    ) -> list[Callable[[], Awaitable[object]]]:
         return [
             lambda: around.record(lambda tx, c: lifecycle.sweep(tx, c.now)),
-            logs.prune,
+            lambda: _prune_logs(around.store, logs),
             self.builds.sweep,
         ]
 
@@ -224,6 +227,12 @@ class ControlPlane:
     def _end(self, server: uvicorn.Server) -> None:
         server.should_exit = True
         self.application.end_streams()
+
+
+async def _prune_logs(store: Store, logs: ProcessLogs) -> None:
+    """An org may keep its logs for longer, or shorter, than the installation does."""
+    kept = await logs.kept_ids()
+    await logs.prune(await store.read(lambda tx: retention_cuts(tx, kept, now())))
 
 
 class _Server(uvicorn.Server):
