@@ -87,15 +87,21 @@ class Watch:
     def _complete(
         self, process: Process, shown: ProcessSeen, ports: tuple[PortSpec, ...]
     ) -> ProcessSeen:
-        decides = process.started_at is not None and process.stopping_at is None
-        if shown.phase != "running" or not decides or process.rooms_allocated:
+        if shown.phase != "running" or process.stopping_at is not None:
+            return shown
+        if process.started_at is None:
+            # It may have bound its port while nobody looked: a restart must not take it for unbound.
+            if process.booted_at is not None and self._is_bound(process.process_id, ports):
+                return replace(shown, bound_at=self._bound_at[process.process_id])
+            return shown
+        if process.rooms_allocated:
             return shown
         return replace(shown, connections=self._runtime.connections(process.process_id, ports))
 
     def expect_bind(
         self, key: tuple[str, str], process_id: str, ports: tuple[PortSpec, ...]
     ) -> None:
-        """Look at the socket tables until these ports are bound."""
+        """Look at the socket tables until the default port, the first of ``ports``, is bound."""
         if process_id not in self._waiting and process_id not in self._bound_at:
             self._waiting[process_id] = _Waiting(key, ports, self._monotonic())
             self._something_waits.set()
@@ -117,10 +123,16 @@ class Watch:
 
     def _look(self) -> None:
         for process_id, waiting in list(self._waiting.items()):
-            if self._runtime.bound(process_id, waiting.ports):
-                self._bound_at[process_id] = self._clock()
-                del self._waiting[process_id]
+            if self._is_bound(process_id, waiting.ports):
                 self._wake(waiting.key)
+
+    def _is_bound(self, process_id: str, ports: tuple[PortSpec, ...]) -> bool:
+        """Only the default port counts: a game may bind the others on demand (behaviour.md 4.1)."""
+        if not self._runtime.bound(process_id, ports[:1]):
+            return False
+        self._bound_at[process_id] = self._clock()
+        self._waiting.pop(process_id, None)
+        return True
 
     def _pause_s(self) -> float:
         youngest = self._monotonic() - max(waiting.since for waiting in self._waiting.values())

@@ -1,0 +1,60 @@
+"""What the watch makes of a runtime: when a process counts as bound."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from innkeeper.core.actions import MarkStarted
+from innkeeper.core.decide import decide
+from innkeeper.core.snapshot import DeploymentFacts, Limits, ProcessSeen, Snapshot
+from innkeeper.interfaces import Listing, PortSpec
+from innkeeper.reconciler.watch import Watch
+from innkeeper.testing.records import NOON, new_process
+
+DEFAULT = PortSpec("default", 7777, 20001, "udp")
+VOICE = PortSpec("voice", 9000, 20002, "udp")
+
+
+class OneGame:
+    """A runtime that carries one running process with some of its ports bound."""
+
+    def __init__(self, *bound: PortSpec) -> None:
+        self.ports = bound
+
+    async def observe(self) -> Listing:
+        return Listing({"p": ProcessSeen("p", "running", NOON)}, {})
+
+    def bound(self, process_id: str, ports: Sequence[PortSpec]) -> bool:
+        return set(ports) <= set(self.ports)
+
+
+def watch_of(runtime: Any, now: datetime) -> tuple[Watch, list[tuple[str, str]]]:
+    woken: list[tuple[str, str]] = []
+    return Watch(runtime, lambda: now, lambda: 0.0, woken.append), woken
+
+
+async def test_the_default_port_makes_a_process_run() -> None:
+    """An additional port may be bound later, or on demand (behaviour.md 4.1: default port bound)."""
+    watch, woken = watch_of(OneGame(DEFAULT), NOON)
+    watch.expect_bind(("app", "Tokyo"), "p", (DEFAULT, VOICE))
+    watch._look()
+    assert woken == [("app", "Tokyo")]
+
+
+async def test_an_additional_port_does_not() -> None:
+    watch, woken = watch_of(OneGame(VOICE), NOON)
+    watch.expect_bind(("app", "Tokyo"), "p", (DEFAULT, VOICE))
+    watch._look()
+    assert woken == []
+
+
+async def test_a_port_bound_while_nobody_looked_is_seen_by_the_first_pass() -> None:
+    """Killed between the boot and the bind, and started again long after the time to bind was over."""
+    now = NOON + timedelta(hours=1)
+    watch, _ = watch_of(OneGame(DEFAULT), now)
+    await watch.refresh()
+    process = new_process(NOON, attempted_at=NOON, booted_at=NOON)
+    observation = watch.observation((process,), {"p": (DEFAULT, VOICE)})
+    facts = {"dep": DeploymentFacts("dep", 7777, True)}
+    snapshot = Snapshot(False, (process,), facts, observation, Limits())
+    assert decide(snapshot, now) == [MarkStarted("p", now)]
