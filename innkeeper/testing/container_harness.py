@@ -14,7 +14,7 @@ from innkeeper.interfaces import Runtime
 from innkeeper.runtime.container import ContainerRuntime
 from innkeeper.runtime.container_spec import LABEL_INSTALLATION, ContainerSettings
 from innkeeper.runtime.engine import Engine
-from innkeeper.testing.runtime_suite import RuntimeHarness
+from innkeeper.testing.runtime_harness import RuntimeHarness
 
 PROBE_IMAGE = "localhost/innkeeper-tests/probe:latest"
 PROBE_DOCKERFILE = b'FROM scratch\nCOPY probe /probe\nENTRYPOINT ["/probe"]\n'

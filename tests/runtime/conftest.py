@@ -1,6 +1,7 @@
 """A container engine of the tests' own, and the image of the probe game."""
 
 import asyncio
+import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -60,9 +61,16 @@ def engine_dir(tmp_path_factory: pytest.TempPathFactory, registry: str) -> Itera
 
 
 @pytest.fixture(scope="session")
-def engine_socket(engine_dir: Path, probe: Path) -> Path:
-    """The engine's socket; the engine has the probe's image."""
-    socket_path = EngineService(engine_dir).socket_path
+def engine_socket(request: pytest.FixtureRequest, probe: Path) -> Path:
+    """The engine's socket; the engine has the probe's image.
+
+    INNKEEPER_TEST_ENGINE names the socket of another engine to run the suites on, such as Docker's.
+    """
+    named = os.environ.get("INNKEEPER_TEST_ENGINE")
+    if named:
+        socket_path = Path(named)
+    else:
+        socket_path = EngineService(request.getfixturevalue("engine_dir")).socket_path
 
     async def prepare() -> None:
         engine = Engine(socket_path)

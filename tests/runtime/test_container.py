@@ -1,6 +1,7 @@
 """The container driver against a real engine."""
 
 import asyncio
+import re
 import socket
 from contextlib import closing
 from dataclasses import replace
@@ -13,13 +14,8 @@ from innkeeper.runtime.container import ContainerRuntime
 from innkeeper.runtime.container_spec import process_name
 from innkeeper.runtime.engine import Engine
 from innkeeper.testing.container_harness import ContainerHarness
-from innkeeper.testing.runtime_suite import (
-    RuntimeSuite,
-    eventually,
-    seen,
-    until_bound,
-    until_exited,
-)
+from innkeeper.testing.runtime_harness import eventually, seen, until_bound, until_exited
+from innkeeper.testing.runtime_suite import RuntimeSuite
 
 IP_FREEBIND = 15  # Python does not name it
 pytestmark = pytest.mark.system
@@ -94,7 +90,9 @@ async def address_of(harness: ContainerHarness, process_id: str) -> str:
     driver = await harness.open()
     source = await driver.log_source(process_id)
     assert source is not None
-    return source.path.read_text().partition("HATHORA_PRIVATE_IP=")[2].split()[0]
+    found = re.search(r"HATHORA_PRIVATE_IP=([0-9.]+)", source.path.read_text())
+    assert found is not None
+    return found[1]
 
 
 async def test_the_api_is_reached_from_inside_before_it_binds(harness: ContainerHarness) -> None:

@@ -17,7 +17,7 @@ from innkeeper.runtime.container_builder import (
 from innkeeper.runtime.engine import Engine
 from innkeeper.testing.container_harness import PROBE_DOCKERFILE, ContainerHarness, tar_of
 from innkeeper.testing.image_registry import LOGIN, machine
-from innkeeper.testing.runtime_suite import until_bound
+from innkeeper.testing.runtime_harness import until_bound
 
 pytestmark = pytest.mark.system
 
@@ -187,8 +187,8 @@ async def test_an_image_is_pulled_and_kept_under_our_name(
     ("image", "auth", "words"),
     [
         ("games/probe:none", LOGIN, "manifest unknown|not found"),
-        ("games/probe", "player:wrong", "unauthorized|authentication|401"),
-        ("games/probe", None, "unauthorized|authentication|401"),
+        ("games/probe", "player:wrong", "unauthorized|authentication|credentials|401"),
+        ("games/probe", None, "unauthorized|authentication|credentials|401"),
         ("games/probe:alien", LOGIN, f"linux/s390x; this server runs linux/{machine()}"),
     ],
 )

@@ -24,7 +24,7 @@ from innkeeper.runtime.engine_service import (
 )
 from innkeeper.runtime.mounts import mounted_below
 from innkeeper.testing.container_harness import ContainerHarness, build_probe
-from innkeeper.testing.runtime_suite import eventually, until_bound, until_exited
+from innkeeper.testing.runtime_harness import eventually, until_bound, until_exited
 
 pytestmark = [
     pytest.mark.system,
