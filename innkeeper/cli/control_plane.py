@@ -54,6 +54,9 @@ def running(data_dir: Path) -> Identity | None:
 def claimed(data_dir: Path) -> Iterator[None]:
     """Hold ``data_dir`` for this process. Raises :class:`StateConflict` when another one has it."""
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+    with sole_down(data_dir):
+        # What is being stopped must be gone before somebody starts on it.
+        pass
     path = pid_path(data_dir)
     with open(path, "a+", encoding="ascii") as file:
         # Held for the moment of writing only: a forked game must not inherit a claim.
@@ -75,6 +78,14 @@ def claimed(data_dir: Path) -> Iterator[None]:
         # The file itself stays: removing it would race with a start that waits for its lock.
         with open(path, "w", encoding="ascii"):
             pass
+
+
+@contextlib.contextmanager
+def sole_down(data_dir: Path) -> Iterator[None]:
+    """Be the only one that stops what runs on ``data_dir``; waits for another that does."""
+    with open(data_dir / "down.lock", "a", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def stop(data_dir: Path, grace_s: float, kill_wait_s: float = 5.0) -> bool:

@@ -79,11 +79,12 @@ def stop_everything(data_dir: Path) -> None:
     if not data_dir.exists():
         announce(f"nothing runs: {data_dir} does not exist")
         return
-    if control_plane.stop(data_dir, CONTROL_PLANE_GRACE_S):
-        announce("control plane stopped")
     from innkeeper import wiring
 
-    asyncio.run(wiring.down(data_dir, announce))
+    with control_plane.sole_down(data_dir):
+        if control_plane.stop(data_dir, CONTROL_PLANE_GRACE_S):
+            announce("control plane stopped")
+        asyncio.run(wiring.down(data_dir, announce))
     announce("nothing runs any more")
 
 

@@ -74,8 +74,9 @@ def up(**flags: str | None) -> None:
         answering = _start(server, Steps())
         _play(settings, answering, token)
         was_up = True
-        server.child.wait()
-        raise server.ended()
+        if server.child.wait():
+            raise server.ended()
+        click.echo("\nsomebody else has stopped the server")
     except KeyboardInterrupt:
         announce("\nstopping everything")
         if not was_up:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +96,23 @@ def test_a_reused_number_is_another_process(tmp_path: Path) -> None:
     assert control_plane.running(tmp_path) is None
     # Had it been taken for the control plane, this test would not have lived to say so.
     assert not control_plane.stop(tmp_path, 0)
+
+
+def test_a_start_waits_for_a_stop_that_is_under_way(tmp_path: Path) -> None:
+    begun = threading.Event()
+
+    def start() -> None:
+        begun.set()
+        with control_plane.claimed(tmp_path):
+            pass
+
+    starting = threading.Thread(target=start)
+    with control_plane.sole_down(tmp_path):
+        starting.start()
+        begun.wait()
+        assert not control_plane.pid_path(tmp_path).exists()
+    starting.join(timeout=30)
+    assert control_plane.pid_path(tmp_path).exists()
 
 
 def test_a_torn_file_means_nothing_runs(tmp_path: Path) -> None:
