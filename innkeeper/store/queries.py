@@ -23,6 +23,11 @@ _TOKEN = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
+# A list of tables after FROM would hide all but the first: the queries say JOIN.
+_TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+([a-z_][a-z0-9_]*)", re.IGNORECASE)
+_COMMA_JOIN = re.compile(
+    r"\bFROM\s+[a-z_][a-z0-9_]*(?:\s+(?:AS\s+)?[a-z][a-z0-9_]*)?\s*,", re.IGNORECASE
+)
 _WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
 
 
@@ -32,13 +37,16 @@ class BadQuery(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One named statement. ``sql`` is SQLite's text; ``writes``: it may change something."""
+    """One named statement. ``sql`` is SQLite's text; ``writes``: it may change something, in ``tables``
+    or in those that it reads: ``tables`` are all that it names.
+    """
 
     name: str
     purpose: str
     sql: str
     params: frozenset[str]
     writes: bool
+    tables: frozenset[str]
 
 
 def load(directory: Path) -> dict[str, Query]:
@@ -106,7 +114,12 @@ def _query(noun: str, name: str, lines: list[str]) -> Query:
             raise BadQuery(f"{key}: more than one statement")
         elif not _closed(token):
             raise BadQuery(f"{key}: a string or comment is not closed")
-    return Query(key, " ".join(filter(None, purpose)), sql, frozenset(params), _may_write(sql))
+    bare = _TOKEN.sub(lambda token: " " if token["quoted"] or token["comment"] else token[0], sql)
+    if _COMMA_JOIN.search(bare):
+        raise BadQuery(f"{key}: write JOIN in place of a comma between tables")
+    tables = frozenset(name.lower() for name in _TABLE.findall(bare))
+    purpose_text = " ".join(filter(None, purpose))
+    return Query(key, purpose_text, sql, frozenset(params), _may_write(bare), tables)
 
 
 def _closed(token: re.Match[str]) -> bool:
@@ -117,9 +130,8 @@ def _closed(token: re.Match[str]) -> bool:
     return True
 
 
-def _may_write(sql: str) -> bool:
+def _may_write(bare: str) -> bool:
     """Whether it may write; when in doubt it does: the writer then marks the place to undo to."""
-    bare = _TOKEN.sub(lambda token: " " if token["quoted"] or token["comment"] else token[0], sql)
     first = bare.split(None, 1)[0].upper()
     if first in ("SELECT", "VALUES"):
         return False

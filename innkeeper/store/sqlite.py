@@ -26,6 +26,14 @@ BUSY_TIMEOUT_MS = 5000  # how long another program may hold the database before 
 CHECKPOINT_PAGES = 4096
 _LOG_BYTES_KEPT = 32 * 1024 * 1024
 _CACHE_KIB = 32 * 1024
+# Every room asks for rows of these, and they change only when a person acts.
+_SETTLED_TABLES = frozenset(("org_tokens", "orgs", "apps", "builds", "deployments"))
+_KEPT_QUERIES = frozenset(
+    query.name
+    for query in QUERIES.values()
+    if query.tables and query.tables <= _SETTLED_TABLES and not query.writes
+)
+_KEPT_ROWS_MAX = 1024
 
 # What says that the database is away, not that a statement is wrong. After some of these SQLite has
 # silently rolled the transaction back, so that no later statement of the batch may run.
@@ -158,19 +166,81 @@ class _ReadTx(SqliteTx):
 
 
 class _WriteTx(SqliteTx):
-    """Marks the place to undo to before a job's first change; most jobs that fail have none."""
+    """Knows what a job changed; keeps rows of tables that seldom change.
 
-    __slots__ = ("marked",)
+    Nobody else can write while a batch runs, so a row that was read stays true until this connection
+    writes to its tables, or (seen at the beginning of a batch) another one to the database.
+    """
+
+    __slots__ = ("_connection", "_job_from", "_kept", "_version", "careful", "marked")
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         super().__init__(connection, path)
+        self._connection = connection
+        self._job_from = 0
+        self._kept: dict[tuple[Any, ...], Row | None] = {}
+        self._version = -1
+        self.careful = False
         self.marked = False
+
+    def begin(self) -> None:
+        """Take SQLite's one write lock."""
+        self.away = None
+        self.marked = False
+        self.control("BEGIN IMMEDIATE")
+        version = self._cursor.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            self._version = version
+            self._kept.clear()
+
+    def start_job(self) -> None:
+        """Close the mark of the job before."""
+        if self.away is not None:
+            raise self.away
+        if self.marked:
+            self.control("RELEASE job")
+            self.marked = False
+        self._job_from = self._connection.total_changes
+
+    def undo_job(self) -> bool:
+        """Go back to where the job began; false where there is no mark and it changed something."""
+        if self.away is not None:
+            raise self.away
+        if self._connection.total_changes == self._job_from:
+            return True
+        self._kept.clear()
+        if self.marked:
+            self.control("ROLLBACK TO job")
+        return self.marked
+
+    def forget(self) -> None:
+        """Keep no rows: the batch is undone."""
+        self._kept.clear()
+
+    def one(self, query: str, **params: Any) -> Row | None:
+        """See :class:`~innkeeper.interfaces.Tx`. Rows are dicts, and may be shared: they are not changed."""
+        if query not in _KEPT_QUERIES:
+            return super().one(query, **params)
+        if self.away is not None:
+            raise Unavailable(self.away.message)
+        key = (query, *params.items())
+        if key in self._kept:
+            return self._kept[key]
+        row = super().one(query, **params)
+        if len(self._kept) >= _KEPT_ROWS_MAX:
+            self._kept.clear()
+        self._kept[key] = row
+        return row
 
     def _before(self, query: Query) -> None:
         if self.away is not None:
             # Somebody caught the error and goes on; but the transaction may be gone.
             raise Unavailable(self.away.message)
-        if query.writes and not self.marked:
+        if not query.writes:
+            return
+        if not query.tables.isdisjoint(_SETTLED_TABLES):
+            self._kept.clear()
+        if self.careful and not self.marked:
             self.control("SAVEPOINT job")
             self.marked = True
 
@@ -182,6 +252,7 @@ class SqliteWriteConnection:
         """Call in the writer thread."""
         self._connection = connect(path)
         self._tx = _WriteTx(self._connection, path)
+        self.careful = False
 
     @property
     def tx(self) -> Tx:
@@ -190,26 +261,16 @@ class SqliteWriteConnection:
 
     def begin(self) -> None:
         """Take SQLite's one write lock."""
-        self._tx.away = None
-        self._tx.marked = False
-        self._tx.control("BEGIN IMMEDIATE")
+        self._tx.careful = self.careful
+        self._tx.begin()
 
     def start_job(self) -> None:
         """Close the mark of the job before."""
-        tx = self._tx
-        if tx.away is not None:
-            raise tx.away
-        if tx.marked:
-            tx.control("RELEASE job")
-            tx.marked = False
+        self._tx.start_job()
 
-    def undo_job(self) -> None:
-        """Go back to the job's mark; without one it changed nothing."""
-        tx = self._tx
-        if tx.away is not None:
-            raise tx.away
-        if tx.marked:
-            tx.control("ROLLBACK TO job")
+    def undo_job(self) -> bool:
+        """Go back to the job's mark, if it needs one."""
+        return self._tx.undo_job()
 
     def commit(self) -> None:
         """Write the log and sync it."""
@@ -219,6 +280,7 @@ class SqliteWriteConnection:
 
     def rollback(self) -> None:
         """Undo the batch, unless SQLite has already done so."""
+        self._tx.forget()
         if self._connection.in_transaction:
             try:
                 self._tx.control("ROLLBACK")
