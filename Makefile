@@ -42,6 +42,7 @@ check: lint types imports ## Lint, types and the direction of imports
 
 lint: .venv/.stamp-dev
 	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
 
 format: .venv/.stamp-dev ## Format the code
 	@$(BIN)/ruff format .
