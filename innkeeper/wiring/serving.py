@@ -39,6 +39,7 @@ from innkeeper.usecases.logs import retention_cuts
 from innkeeper.wiring.last_run import LastRun, last_run
 from innkeeper.wiring.listening import Listening, bind_api, bind_gateway
 from innkeeper.wiring.runtimes import RuntimeParts, choose_runtime, make_runtime, now
+from innkeeper.wiring.whole_writes import WholeWritesProtocol
 
 log = logging.getLogger(__name__)
 Announce = Callable[[str], None]
@@ -262,7 +263,7 @@ def _server(
         uvicorn.Config(
             application,
             loop="none",
-            http="httptools",
+            http=WholeWritesProtocol,
             ws="websockets-sansio",
             ws_max_size=discovery.MESSAGE_BYTES_MAX,
             ws_per_message_deflate=False,
