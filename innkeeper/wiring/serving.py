@@ -5,7 +5,6 @@ import contextlib
 import gc
 import logging
 import os
-import random
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -36,6 +35,7 @@ from innkeeper.telemetry.uploads import UploadsOnDisk
 from innkeeper.usecases import installation, lifecycle
 from innkeeper.usecases.installation import Installation
 from innkeeper.usecases.logs import retention_cuts
+from innkeeper.wiring.chance import Chance
 from innkeeper.wiring.last_run import LastRun, last_run
 from innkeeper.wiring.listening import Listening, bind_api, bind_gateway
 from innkeeper.wiring.runtimes import RuntimeParts, choose_runtime, make_runtime, now
@@ -51,7 +51,7 @@ SANDBOXES_MAX = 64
 
 def system_ids() -> Ids:
     """Identifiers from the system's randomness."""
-    return Ids(random.SystemRandom().getrandbits)
+    return Ids(Chance().getrandbits)
 
 
 def this_machine(settings: Settings) -> Machine:
