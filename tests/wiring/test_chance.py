@@ -11,7 +11,7 @@ from innkeeper.wiring.chance import Chance
 def test_a_number_has_so_many_bits(count: int) -> None:
     chance = Chance()
     drawn = [chance.getrandbits(count) for _ in range(300)]
-    assert 0 <= min(drawn)
+    assert min(drawn) >= 0
     assert max(drawn) < 2**count
     assert max(drawn).bit_length() > count - 8 or count == 1
     assert {n & 1 for n in drawn} == {0, 1}
