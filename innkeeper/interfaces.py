@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from innkeeper.core.ids import Ids
+from innkeeper.core.players import GoogleIdentity
 from innkeeper.core.snapshot import Limits, ProcessSeen
 
 T = TypeVar("T")
@@ -74,6 +75,7 @@ class Policy:
     upload_url_ttl_s: int = 24 * 3600
     accept_unenforced: bool = False
     registry_builds: bool = True
+    lobbies_per_player_hour: int = 10  # 0: as many as they like
     public_url: str | None = None  # of the API; None: as each request addressed it
 
 
@@ -362,6 +364,17 @@ class Logs(Protocol):
 
     async def prune(self, keep_after: Mapping[str, datetime] | None = None) -> None:
         """Remove kept logs past their retention."""
+        ...
+
+
+class GoogleIdentities(Protocol):
+    """Checks id tokens that Google signed."""
+
+    async def identity(self, id_token: str, client_id: str, now: datetime) -> GoogleIdentity:
+        """Who the token is of, if it was made for ``client_id`` and is in its time.
+
+        Raises ``Unauthenticated``, and ``Unavailable`` where Google's keys cannot be had.
+        """
         ...
 
 

@@ -11,7 +11,7 @@ from innkeeper.core.processes import Exit, Process, ended_as_failed, exit_reason
 from innkeeper.core.rooms import PROCESS_ENDED
 from innkeeper.core.snapshot import DeploymentFacts
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import capacity, processes
+from innkeeper.usecases import capacity, lobbies, processes
 
 PORT_QUARANTINE = timedelta(minutes=10)
 
@@ -170,4 +170,5 @@ def quarantine_port(tx: Tx, port: int, context: Context) -> None:
 
 def sweep(tx: Tx, now: datetime) -> int:
     """Drop what may be forgotten; a bounded share each time. Returns how much was dropped."""
-    return tx.run("rooms.forget_history", before=to_ms(now - timedelta(hours=72)))
+    history = tx.run("rooms.forget_history", before=to_ms(now - timedelta(hours=72)))
+    return history + lobbies.sweep(tx, now)

@@ -6,6 +6,7 @@ from ipaddress import ip_network
 from innkeeper.core.accounts import Caller
 from innkeeper.core.catalog import Deployment
 from innkeeper.core.errors import Invalid, NotFound, StateConflict
+from innkeeper.core.lobbies import Visibility
 from innkeeper.core.moments import from_ms, maybe_from_ms, to_ms
 from innkeeper.core.processes import ExposedPort
 from innkeeper.core.rooms import DESTROYED_BY_REQUEST, Allocation, Room
@@ -15,7 +16,7 @@ from innkeeper.usecases import apps, deployments, processes
 
 @dataclass(frozen=True, slots=True)
 class NewRoom:
-    """What CreateRoom is asked for."""
+    """What CreateRoom is asked for, and CreateLobby, which says how its lobby is seen."""
 
     app_id: str
     region: str
@@ -23,6 +24,7 @@ class NewRoom:
     room_config: str | None = None
     deployment_id: str | None = None
     client_ips: tuple[str, ...] = ()
+    lobby_visibility: Visibility | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,27 @@ class PlacedRoom:
 
 def create_room(tx: Tx, caller: Caller, wanted: NewRoom, context: Context) -> PlacedRoom:
     """A room on an open process, or on a new one: one transaction (behaviour.md 5.1)."""
-    target = tx.one("rooms.target", app_id=wanted.app_id, org_id=caller.org_id)
+    return open_room(tx, plan_room(tx, caller.org_id, wanted, context), context)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRoom:
+    """A room that may be opened. ``deployment`` where it was looked up; without id: on no process, ever."""
+
+    room_id: str
+    org_id: str
+    wanted: NewRoom
+    deployment_id: str | None
+    deployment: Deployment | None
+
+
+def plan_room(tx: Tx, org_id: str, wanted: NewRoom, context: Context) -> PlannedRoom:
+    """Everything that may be wrong with what is asked for; writes nothing."""
+    target = tx.one("rooms.target", app_id=wanted.app_id, org_id=org_id)
     if target is None:
         raise NotFound("App", wanted.app_id)
+    if wanted.lobby_visibility == "local":
+        return PlannedRoom(_room_id(tx, wanted, context), org_id, wanted, None, None)
     _check(wanted, context)
     deployment_id = target["latest_deployment_id"]
     deployment: Deployment | None = None
@@ -52,27 +72,39 @@ def create_room(tx: Tx, caller: Caller, wanted: NewRoom, context: Context) -> Pl
         deployment_id = deployment.deployment_id
     elif deployment_id is None:
         raise NotFound("Deployment", "latest", "the app has no deployment yet; create one first")
-    room_id = _room_id(tx, wanted, context)
+    return PlannedRoom(_room_id(tx, wanted, context), org_id, wanted, deployment_id, deployment)
+
+
+def open_room(tx: Tx, planned: PlannedRoom, context: Context) -> PlacedRoom:
+    """The room with its slot. Raises :class:`Exhausted` where a new process finds no place."""
+    wanted, room_id = planned.wanted, planned.room_id
+    if planned.deployment_id is None:
+        return _insert(tx, wanted, PlacedRoom(room_id, None, ()), context)
+    slot = tx.one("processes.take_slot", deployment_id=planned.deployment_id, region=wanted.region)
+    if slot is not None:
+        return _insert(tx, wanted, _placed(room_id, slot), context)
+    deployment = planned.deployment or deployments.require(tx, wanted.app_id, planned.deployment_id)
+    process_id = processes.new_process(
+        tx, planned.org_id, deployment, wanted.region, room_id, context
+    )
+    return _insert(tx, wanted, PlacedRoom(room_id, process_id, ()), context)
+
+
+def _insert(tx: Tx, wanted: NewRoom, placed: PlacedRoom, context: Context) -> PlacedRoom:
     now = to_ms(context.now)
-    slot = tx.one("processes.take_slot", deployment_id=deployment_id, region=wanted.region)
-    if slot is None:
-        deployment = deployment or deployments.require(tx, wanted.app_id, deployment_id)
-        process_id = processes.new_process(
-            tx, target["org_id"], deployment, wanted.region, room_id, context
-        )
-        placed = PlacedRoom(room_id, process_id, ())
-    else:
-        placed = _placed(room_id, slot)
+    allocated = placed.process_id is not None
     tx.run(
         "rooms.insert",
-        room_id=room_id,
+        room_id=placed.room_id,
         app_id=wanted.app_id,
         region=wanted.region,
         room_config=wanted.room_config,
+        status="active" if allocated else "scheduling",
         process_id=placed.process_id,
-        room_allocation_id=context.ids.uuid(),
-        scheduled_at=now,
+        room_allocation_id=context.ids.uuid() if allocated else None,
+        scheduled_at=now if allocated else None,
         created_at=now,
+        lobby_visibility=wanted.lobby_visibility,
     )
     return placed
 
@@ -193,7 +225,7 @@ def reallocate_room(tx: Tx, app_id: str, room_id: str, context: Context) -> Plac
     row = tx.one("rooms.connection", room_id=room_id, app_id=app_id)
     if row is None or row["status"] == "destroyed":
         raise NotFound("Room", room_id)
-    if row["status"] == "active":
+    if row["status"] != "suspended":
         return _placed(room_id, row)
     room = tx.one("rooms.by_id", room_id=room_id, app_id=app_id)
     if room is None:

@@ -9,11 +9,11 @@ WHERE a.app_id = :app_id AND a.org_id = :org_id AND a.deleted_at IS NULL
 SELECT 1 AS taken FROM rooms WHERE room_id = :room_id
 
 -- name: insert
--- A new room with its first allocation.
+-- A new room with its first allocation; a local lobby's has none.
 INSERT INTO rooms (room_id, app_id, region, room_config, status, process_id, room_allocation_id,
-                   scheduled_at, created_at)
-VALUES (:room_id, :app_id, :region, :room_config, 'active', :process_id, :room_allocation_id,
-        :scheduled_at, :created_at)
+                   scheduled_at, created_at, lobby_visibility)
+VALUES (:room_id, :app_id, :region, :room_config, :status, :process_id, :room_allocation_id,
+        :scheduled_at, :created_at, :lobby_visibility)
 
 -- name: by_id
 -- One room of an app, with its current allocation.
