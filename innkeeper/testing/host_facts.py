@@ -1,6 +1,8 @@
 """What this machine itself shows of an installation: its games' processes, and what its store still holds."""
 
+import contextlib
 import os
+import signal
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +53,10 @@ def alive(pid: Pid) -> bool:
     return fields[0] not in ("Z", "X") and int(fields[19]) == pid.start_ticks
 
 
-def processes_of(data_dir: Path) -> list[str]:
-    """Command lines of everything on this host that was started for a data directory."""
+def processes_of(data_dir: Path) -> dict[int, str]:
+    """Everything on this host that was started for a data directory: its pid and command line."""
     needle = os.fsencode(data_dir)
-    found = []
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != os.getpid():
             try:
@@ -62,8 +64,24 @@ def processes_of(data_dir: Path) -> list[str]:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if needle in line:
-                found.append(line.replace(b"\0", b" ").decode(errors="replace").strip())
+                found[int(entry.name)] = line.replace(b"\0", b" ").decode(errors="replace").strip()
     return found
+
+
+def end_by_force(data_dir: Path) -> None:
+    """Kill what was started for a data directory of a test, and the children of that."""
+    ours = set(processes_of(data_dir))
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if parent in ours:
+                ours.add(int(entry.name))
+    for pid in ours:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from typing import IO, TypeVar
 import httpx
 
 import innkeeper
+from innkeeper.testing import host_facts
 
 T = TypeVar("T")
 ADMIN_TOKEN = "admin-token-of-the-tests"  # noqa: S105
@@ -209,4 +210,7 @@ def live_server(
             yield server.start()
         finally:
             done = server.down()
+            if done.returncode != 0:
+                # A fault of the program shall not leave games on the machine that runs its tests.
+                host_facts.end_by_force(server.data_dir)
         assert done.returncode == 0, f"down: {done.stdout}{done.stderr}"

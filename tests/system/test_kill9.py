@@ -163,7 +163,7 @@ def check_nothing_is_left(server: LiveServer, story: Story) -> None:
     assert (held.ports, held.memory_mb_promised) == (0, 0), held
     done = server.down()
     assert done.returncode == 0, done.stderr
-    assert host_facts.processes_of(server.data_dir) == []
+    assert host_facts.processes_of(server.data_dir) == {}
 
 
 @pytest.mark.timeout(180)

@@ -77,7 +77,7 @@ def test_down_stops_everything_and_says_it_twice(
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - begun < 30
     assert host_facts.games(app_id, "tag") == {}
-    assert host_facts.processes_of(server.data_dir) == []
+    assert host_facts.processes_of(server.data_dir) == {}
     again = server.down()
     assert again.returncode == 0, again.stderr
     # The next start remembers everything, and tells the end with a reason.
