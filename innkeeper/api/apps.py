@@ -1,4 +1,4 @@
-"""AppsV2: shapes first, rows last (behaviour.md 1, 8.7)."""
+"""AppsV2 and V1: shapes first, rows last (behaviour.md 1, 8.7)."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from innkeeper.api import deployments
 from innkeeper.api import wire_generated as wire
-from innkeeper.api.operation import Operation
+from innkeeper.api.operation import Operation, under_names
 from innkeeper.api.request import Request
 from innkeeper.core.catalog import App
 from innkeeper.core.service_config import SYSTEM_PROCESSES_MAX
@@ -65,6 +65,18 @@ def read_patch(request: Request) -> AppPatch:
     )
 
 
+def read_change_v1(request: Request) -> AppPatch:
+    """What V1's update replaces: it knows no ``serviceConfig``, so that one stays (behaviour.md 8.7)."""
+    body: wire.CreateAppConfig = request.body
+    balancer = as_sent(body.loadBalancer)
+    return AppPatch(
+        app_id=request.path["appId"],
+        app_name=body.appName,
+        auth_configuration=as_sent(body.authConfiguration) or {},
+        service_config=None if balancer is None else {"loadBalancer": balancer},
+    )
+
+
 def _shared(app: App) -> dict[str, Any]:
     return {
         "appId": app.app_id,
@@ -118,17 +130,50 @@ def _listed(item: ListedApp) -> wire.ApplicationWithLatestDeploymentAndBuild:
     )
 
 
+def write_listed_v1(
+    listed: list[ListedApp],
+) -> list[wire.ApplicationWithLatestDeploymentAndBuildDeprecated]:
+    """V1's list: the same apps, with numbers for deployments and builds."""
+    return [_listed_v1(item) for item in listed]
+
+
+def _listed_v1(item: ListedApp) -> wire.ApplicationWithLatestDeploymentAndBuildDeprecated:
+    config = shown_service_config(item.app.service_config)
+    latest: wire.Deployment | UnsetType = UNSET
+    if item.deployment is not None and item.build is not None:
+        latest = deployments.write_embedded_v1(item.deployment, item.build)
+    return wire.ApplicationWithLatestDeploymentAndBuildDeprecated(
+        **_shared(item.app),
+        serviceConfig=None if config is None else msgspec.convert(config, wire.ServiceConfig),
+        deployment=latest,
+    )
+
+
 def write_nothing(_: object) -> None:
     """The answer has no body."""
 
 
 _READ, _WRITE = "applications:read", "applications:read-write"
 
-OPERATIONS = (
+_V2 = (
     Operation("CreateApp", read_new_app, apps.create_app, write_app, scope=_WRITE),
     Operation("GetApps", read_nothing, apps.list_apps, write_listed, "read", _READ),
     Operation("GetApp", read_app_id, apps.get_app, write_app, "read", _READ),
     Operation("UpdateApp", read_settings, apps.update_app, write_app, scope=_WRITE),
     Operation("PatchApp", read_patch, apps.patch_app, write_app, scope=_WRITE),
     Operation("DeleteApp", read_app_id, apps.delete_app, write_nothing, scope=_WRITE),
+)
+
+OPERATIONS = (
+    *_V2,
+    Operation("GetAppsV1Deprecated", read_nothing, apps.list_apps, write_listed_v1, "read", _READ),
+    Operation("UpdateAppV1Deprecated", read_change_v1, apps.patch_app, write_app, scope=_WRITE),
+    *under_names(
+        _V2,
+        {
+            "CreateApp": "CreateAppV1Deprecated",
+            "GetApp": "GetAppInfoV1Deprecated",
+            "DeleteApp": "DeleteAppV1Deprecated",
+        },
+    ),
 )

@@ -40,6 +40,16 @@ class Links:
         query = urlencode({"parts": count, "expires": until, "signature": signature})
         return f"{self.base}/innkeeper/v1/uploads/{build_key}/complete?{query}"
 
+    def form(self, build_key: str) -> str:
+        """Where a browser's form with the whole archive is POSTed; see :meth:`form_fields`."""
+        return f"{self.base}/innkeeper/v1/uploads/{build_key}"
+
+    def form_fields(self, build_key: str, expires: int) -> dict[str, str]:
+        """What stands in the form before the archive, until ``expires``."""
+        until = str(expires)
+        signature = sign(self.secret, "form", build_key, until)
+        return {"key": build_key, "expires": until, "signature": signature}
+
     def log(self, build_key: str) -> str:
         """The page with the log; it works for as long as the build is there."""
         query = urlencode({"signature": sign(self.secret, "log", build_key)})

@@ -1,4 +1,6 @@
-"""BuildsV3: shapes first, rows last (behaviour.md 2). What the links lead to is in ``uploads.py``."""
+"""BuildsV3: shapes first, rows last (behaviour.md 2). V1 and V2 are in ``app_builds.py``, what the links
+lead to in ``uploads.py``.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -41,14 +43,14 @@ class Linked:
 def read_new_upload(request: Request) -> Addressed:
     """What CreateBuild is asked for."""
     body: wire.CreateMultipartBuildParams = request.body
-    wanted = NewBuild(body.buildSizeInBytes, _given(body.buildTag), _given(body.buildId))
+    wanted = NewBuild(body.buildSizeInBytes, given(body.buildTag), given(body.buildId))
     return Addressed(wanted, base_seen(request))
 
 
 def read_new_registry(request: Request) -> Addressed:
     """What CreateBuildRegistry is asked for."""
     body: wire.CreateBuildV3Params = request.body
-    wanted = NewBuild(None, _given(body.buildTag), _given(body.buildId))
+    wanted = NewBuild(None, given(body.buildTag), given(body.buildId))
     return Addressed(wanted, base_seen(request))
 
 
@@ -71,17 +73,23 @@ def read_build_id(request: Request) -> str:
 def read_registry_run(request: Request) -> tuple[str, RegistryImage]:
     """The build of the path, and the image to pull."""
     body: wire.RegistryConfig = request.body
-    image = RegistryImage(body.image, _given(body.registryUrl), _given(body.auth))
+    image = RegistryImage(body.image, given(body.registryUrl), given(body.auth))
     return request.path["buildId"], image
 
 
-def _given(value: str | UnsetType) -> str | None:
+def given(value: str | UnsetType) -> str | None:
+    """``None`` for what was left out."""
     return None if value is UNSET else value
 
 
 def run_create(tx: Tx, caller: Caller, asked: Addressed, context: Context) -> Linked:
     """Make a build, and say where its archive is sent."""
     build = builds.create_build(tx, caller, asked.wanted, context)
+    return linked_for_upload(tx, build, asked, context)
+
+
+def linked_for_upload(tx: Tx, build: Build, asked: Addressed, context: Context) -> Linked:
+    """A new build with all that its upload needs."""
     ttl = timedelta(seconds=context.policy.upload_url_ttl_s)
     expires = int((context.now + ttl).timestamp())
     chunk = builds.chunk_size(build.upload_size, context.policy.chunk_bytes_max)
@@ -185,20 +193,25 @@ def write_page(linked: Linked) -> wire.BuildsV3Page:
 
 def write_created(linked: Linked) -> wire.CreatedBuildV3WithMultipartUrls:
     """A new build, and where its archive is sent."""
+    shared = _shared(linked.builds[0], linked.links)
+    return wire.CreatedBuildV3WithMultipartUrls(**shared, **upload_of(linked))
+
+
+def upload_of(linked: Linked) -> dict[str, Any]:
+    """Where the parts of a new build's archive are sent."""
     (build,), links = linked.builds, linked.links
     parts = builds.upload_parts(build.upload_size, linked.chunk)
-    return wire.CreatedBuildV3WithMultipartUrls(
-        **_shared(build, links),
-        uploadParts=[
+    return {
+        "uploadParts": [
             wire.BuildPart(
                 partNumber=part.number,
                 putRequestUrl=links.part(build.build_key, part, linked.expires),
             )
             for part in parts
         ],
-        maxChunkSize=linked.chunk,
-        completeUploadPostRequestUrl=links.complete(build.build_key, len(parts), linked.expires),
-    )
+        "maxChunkSize": linked.chunk,
+        "completeUploadPostRequestUrl": links.complete(build.build_key, len(parts), linked.expires),
+    }
 
 
 def write_deleted(_: None) -> wire.DeletedBuild:

@@ -2,7 +2,8 @@
 
 ``contract/openapi.json`` is the public API as it was; ``contract/extensions.json`` holds what we add, in the
 same shape: rows below ``/innkeeper/v1/`` and the like in ``paths``, more parameters of the contract's own
-operations in ``parameters`` (by operationId), and more structs in ``components.schemas``.
+operations in ``parameters`` (by operationId), more structs in ``components.schemas``, and in
+``optionalBodies`` the operations that older clients call without a body.
 """
 
 import json
@@ -90,6 +91,7 @@ class Contract:
         }
         self._responses: Schema = contract["components"]["responses"]
         self._more: dict[str, list[Schema]] = dict(extensions["parameters"])
+        self._optional_bodies = frozenset(extensions["optionalBodies"])
         self.operations: dict[str, Declaration] = {}
         for extension, document in ((False, contract), (True, extensions)):
             for declaration in self._declarations(document, extension):
@@ -98,6 +100,8 @@ class Contract:
                 self.operations[declaration.operation_id] = declaration
         if unknown := self._more.keys() - self.operations.keys():
             raise ValueError(f"extensions give parameters to unknown operations: {sorted(unknown)}")
+        if strangers := self._optional_bodies - self.operations.keys():
+            raise ValueError(f"extensions free unknown operations of a body: {sorted(strangers)}")
 
     def resolve(self, schema: Schema) -> Schema:
         """The schema itself, or the named one it refers to."""
@@ -127,7 +131,7 @@ class Contract:
             method=method.upper(),
             path=path,
             parameters=parameters,
-            body=self._body(row["requestBody"]) if "requestBody" in row else None,
+            body=self._body(operation_id, row["requestBody"]) if "requestBody" in row else None,
             security=_SECURITY[next(iter(security[0]))] if security else "none",
             status=status,
             media_type=media_type,
@@ -154,10 +158,10 @@ class Contract:
             plain=schema["type"] == "string" and not many and not bounded,
         )
 
-    def _body(self, row: Schema) -> Body:
+    def _body(self, operation_id: str, row: Schema) -> Body:
         media_type, content = next(iter(row["content"].items()))
         schema = content.get("schema", {})
-        required = row.get("required", False)
+        required = row.get("required", False) and operation_id not in self._optional_bodies
         if media_type != "application/json":
             return Body("raw", required, schema, None)
         struct = getattr(wire_generated, schema["$ref"].rsplit("/", 1)[1])

@@ -1,4 +1,4 @@
-"""DiscoveryV2: where the regions are, and the WebSocket echo that clients ping (behaviour.md 8.2)."""
+"""DiscoveryV2 and V1: where the regions are, and the WebSocket echo that clients ping (behaviour.md 8.2)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from innkeeper.api import wire_generated as wire
 from innkeeper.api.operation import Operation
 from innkeeper.api.request import Request
+from innkeeper.core.catalog import V1_REGIONS
 from innkeeper.interfaces import Context, Tx
 
 Message = MutableMapping[str, Any]
@@ -47,6 +48,11 @@ def write_endpoints(places: list[tuple[str, Place]]) -> list[wire.PingEndpoints]
     return [
         wire.PingEndpoints(region=region, host=host, port=port) for region, (host, port) in places
     ]
+
+
+def write_v1_endpoints(places: list[tuple[str, Place]]) -> list[wire.PingEndpoints]:
+    """The endpoints of the regions that clients of V1 know: any other name would be an error to them."""
+    return write_endpoints([place for place in places if place[0] in V1_REGIONS])
 
 
 class Echo:
@@ -100,6 +106,9 @@ async def _close(send: Send, code: int) -> None:
 
 OPERATIONS = (
     Operation("GetPingServiceEndpoints", read_place, run_endpoints, write_endpoints, "read"),
+    Operation(
+        "GetPingServiceEndpointsDeprecated", read_place, run_endpoints, write_v1_endpoints, "read"
+    ),
 )
 
 # Older clients add a path, newer ones do not.

@@ -5,7 +5,7 @@ write=…, scope="processes:read-write"), …)``. Path, method, status and secur
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from innkeeper.api.contract import Contract, Declaration
@@ -54,6 +54,12 @@ class Raw:
     media_type: str
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def under_names(rows: Iterable[Operation], names: Mapping[str, str]) -> tuple[Operation, ...]:
+    """The rows that an older version has as they are, under its own names: ``names`` is newest to old."""
+    newest = {row.operation_id: row for row in rows}
+    return tuple(replace(newest[new], operation_id=old) for new, old in names.items())
 
 
 def bind(

@@ -1,9 +1,11 @@
-"""ProcessesV3: shapes first, rows last (behaviour.md 4)."""
+"""ProcessesV3 and V2: shapes first, rows last (behaviour.md 4). V1 is in ``process_details.py``."""
+
+from typing import Any
 
 from msgspec import UNSET
 
 from innkeeper.api import wire_generated as wire
-from innkeeper.api.operation import Operation
+from innkeeper.api.operation import Operation, under_names
 from innkeeper.api.request import Request
 from innkeeper.core.processes import ExposedPort, Process
 from innkeeper.usecases import processes
@@ -44,43 +46,65 @@ def read_filter(request: Request) -> ProcessFilter:
     )
 
 
-def write_process(process: Process) -> wire.ProcessV3:
-    """A process; its address is shown once it has a place, and stays after the end (behaviour.md 4.3)."""
+def shared(process: Process, port_shape: Any) -> dict[str, Any]:
+    """What every version shows. The address is there once it has a place, and stays after the end (4.3)."""
     placed = process.scheduled_at is not None
     default = process.exposed_port if placed else None
-    return wire.ProcessV3(
-        status=process.status,
-        roomsAllocated=process.rooms_allocated,
-        summaryExitReason=process.summary_exit_reason or UNSET,
-        terminatedAt=process.terminated_at,
-        stoppingAt=process.stopping_at,
-        startedAt=process.started_at,
-        bootedAt=process.booted_at,
-        scheduledAt=process.scheduled_at,
-        createdAt=process.created_at,
-        roomsPerProcess=process.rooms_per_process,
-        additionalExposedPorts=[exposed_port(p) for p in process.exposed_ports[1:]]
-        if placed
-        else [],
-        exposedPort=None
+    return {
+        "appId": process.app_id,
+        "processId": process.process_id,
+        "region": process.region,
+        "roomsPerProcess": process.rooms_per_process,
+        "roomsAllocated": process.rooms_allocated,
+        "startedAt": process.started_at,
+        "stoppingAt": process.stopping_at,
+        "terminatedAt": process.terminated_at,
+        "additionalExposedPorts": (
+            [exposed_port(port) for port in process.exposed_ports[1:]] if placed else []
+        ),
+        "exposedPort": None
         if default is None
-        else wire.ProcessV3ExposedPort(
+        else port_shape(
             transportType=default.transport_type,
             port=default.port,
             host=default.host,
             name=default.name,
         ),
-        region=process.region,
-        processId=process.process_id,
+    }
+
+
+def write_process(process: Process) -> wire.ProcessV3:
+    """A process."""
+    return wire.ProcessV3(
+        **shared(process, wire.ProcessV3ExposedPort),
         deploymentId=process.deployment_id,
-        appId=process.app_id,
+        status=process.status,
+        createdAt=process.created_at,
+        scheduledAt=process.scheduled_at,
+        bootedAt=process.booted_at,
+        summaryExitReason=process.summary_exit_reason or UNSET,
         hosting="shared",
+    )
+
+
+def write_process_v2(process: Process) -> wire.ProcessV2:
+    """A process of V2: less is told, and its deployment is a number."""
+    return wire.ProcessV2(
+        **shared(process, wire.ProcessV2ExposedPort),
+        deploymentId=process.deployment_number,
+        status=process.status,
+        createdAt=process.created_at,
     )
 
 
 def write_processes(found: list[Process]) -> list[wire.ProcessV3]:
     """The list as it was found."""
     return [write_process(process) for process in found]
+
+
+def write_processes_v2(found: list[Process]) -> list[wire.ProcessV2]:
+    """The list as it was found."""
+    return [write_process_v2(process) for process in found]
 
 
 def write_count(count: int) -> wire.GetProcessesCountExperimentalResponseBody:
@@ -93,7 +117,7 @@ def write_nothing(_: object) -> None:
     return
 
 
-OPERATIONS = (
+_V3 = (
     Operation(
         "GetProcessesCountExperimental",
         read=read_filter,
@@ -131,5 +155,39 @@ OPERATIONS = (
         run=processes.stop_process,
         write=write_nothing,
         scope="processes:read-write",
+    ),
+)
+
+OPERATIONS = (
+    *_V3,
+    Operation(
+        "CreateProcessV2Deprecated",
+        read=read_new_process,
+        run=processes.create_process,
+        write=write_process_v2,
+        scope="processes:read-write",
+    ),
+    Operation(
+        "GetProcessInfoV2Deprecated",
+        read=read_process_id,
+        run=processes.get_process,
+        write=write_process_v2,
+        kind="read",
+        scope="processes:read",
+    ),
+    Operation(
+        "GetLatestProcessesV2Deprecated",
+        read=read_filter,
+        run=processes.latest_processes,
+        write=write_processes_v2,
+        kind="read",
+        scope="processes:read",
+    ),
+    *under_names(
+        _V3,
+        {
+            "StopProcess": "StopProcessV2Deprecated",
+            "GetProcessesCountExperimental": "GetProcessesCountExperimentalV2Deprecated",
+        },
     ),
 )

@@ -1,11 +1,11 @@
-"""RoomsV2: shapes first, rows last (behaviour.md 5)."""
+"""RoomsV2 and V1: shapes first, rows last (behaviour.md 5)."""
 
 from typing import Any
 
 from msgspec import UNSET
 
 from innkeeper.api import wire_generated as wire
-from innkeeper.api.operation import Operation
+from innkeeper.api.operation import Operation, under_names
 from innkeeper.api.processes import exposed_port, read_process_id, write_nothing
 from innkeeper.api.request import Request
 from innkeeper.api.services import Services
@@ -76,9 +76,26 @@ def write_allocation_data(placed: PlacedRoom) -> wire.RoomAllocationData:
     )
 
 
+def write_room_id(placed: PlacedRoom) -> str:
+    """V1's answer to CreateRoom: nothing but the id."""
+    return placed.room_id
+
+
 def write_connection_info(placed: PlacedRoom) -> wire.ConnectionInfoV2:
     """What players poll."""
     return wire.ConnectionInfoV2(roomId=placed.room_id, **_where(placed))
+
+
+def write_connection_union(
+    placed: PlacedRoom,
+) -> wire.ActiveConnectionInfo | wire.StartingConnectionInfo:
+    """What players of V1 poll: the default port only, and only once it is bound."""
+    if not placed.ports:
+        return wire.StartingConnectionInfo(roomId=placed.room_id)
+    port = placed.ports[0]
+    return wire.ActiveConnectionInfo(
+        roomId=placed.room_id, host=port.host, port=port.port, transportType=port.transport_type
+    )
 
 
 def _allocation(kind: Any, allocation: Allocation) -> Any:
@@ -122,7 +139,7 @@ def write_rooms(found: list[Room]) -> list[wire.RoomWithoutAllocations]:
 _WRITE = "processes:read-write"
 _READ = "processes:read"
 
-OPERATIONS = (
+_V2 = (
     Operation(
         "CreateRoom", read_new_room, rooms.create_room, write_connection_data, "write", _WRITE
     ),
@@ -148,5 +165,29 @@ OPERATIONS = (
     ),
     Operation(
         "GetConnectionInfo", read_room_id, run_connection_info, write_connection_info, "async"
+    ),
+)
+
+OPERATIONS = (
+    *_V2,
+    Operation(
+        "CreateRoomDeprecated", read_new_room, rooms.create_room, write_room_id, scope=_WRITE
+    ),
+    Operation(
+        "GetConnectionInfoDeprecated",
+        read_room_id,
+        run_connection_info,
+        write_connection_union,
+        "async",
+    ),
+    *under_names(
+        _V2,
+        {
+            "DestroyRoom": "DestroyRoomDeprecated",
+            "SuspendRoomV2Deprecated": "SuspendRoomDeprecated",
+            "GetRoomInfo": "GetRoomInfoDeprecated",
+            "GetActiveRoomsForProcess": "GetActiveRoomsForProcessDeprecated",
+            "GetInactiveRoomsForProcess": "GetInactiveRoomsForProcessDeprecated",
+        },
     ),
 )

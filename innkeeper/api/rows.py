@@ -1,12 +1,14 @@
 """All rows of all families: what the API serves. A new family is one import and one line here."""
 
 from innkeeper.api import (
+    app_builds,
     apps,
     builds,
     deployments,
     discovery,
     logs,
     organizations,
+    process_details,
     processes,
     rooms,
     tokens,
@@ -15,12 +17,14 @@ from innkeeper.api import (
 from innkeeper.api.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
+    *app_builds.OPERATIONS,
     *apps.OPERATIONS,
     *builds.OPERATIONS,
     *deployments.OPERATIONS,
     *discovery.OPERATIONS,
     *logs.OPERATIONS,
     *organizations.OPERATIONS,
+    *process_details.OPERATIONS,
     *processes.OPERATIONS,
     *rooms.OPERATIONS,
     *tokens.OPERATIONS,

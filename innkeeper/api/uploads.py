@@ -1,17 +1,25 @@
-"""Where the links of builds lead: parts of archives, their completion, and the page with the log (2.4)."""
+"""Where the links of builds lead: archives, whole or in parts, and the page with the log (2.3, 2.4)."""
 
 import codecs
 import html
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 from innkeeper.api import upload_xml as xml
 from innkeeper.api.build_links import base_of, base_seen, expired, signed
+from innkeeper.api.form_data import FormData
 from innkeeper.api.operation import Operation, Raw, Stream
 from innkeeper.api.request import Request
 from innkeeper.api.services import Services
 from innkeeper.core.catalog import Build
-from innkeeper.core.errors import InnkeeperError, Invalid, StateConflict, TimedOut, Unavailable
+from innkeeper.core.errors import (
+    InnkeeperError,
+    Invalid,
+    StateConflict,
+    TimedOut,
+    TooLarge,
+    Unavailable,
+)
 from innkeeper.interfaces import Context
 from innkeeper.usecases import builds
 
@@ -59,6 +67,20 @@ def read_completion(request: Request) -> LinkUse:
     return _link_use(request, request.query.get("parts", ""))
 
 
+@dataclass(frozen=True, slots=True)
+class FormUse:
+    """A browser's form with a whole archive: what allows it stands in the form."""
+
+    build_key: str
+    content_type: str | None
+    stream: Callable[[], AsyncIterator[bytes]] = field(repr=False)
+
+
+def read_form(request: Request) -> FormUse:
+    """A form."""
+    return FormUse(request.path["buildKey"], request.header("content-type"), request.stream)
+
+
 def read_log_page(request: Request) -> LinkUse:
     """A log: nothing more than the build."""
     return _link_use(request)
@@ -84,6 +106,66 @@ async def run_put_part(services: Services, _: None, use: LinkUse, context: Conte
     return Raw(b"", xml.MEDIA_TYPE, 200, {"etag": etag})
 
 
+async def run_form(services: Services, _: None, use: FormUse, context: Context) -> Raw:
+    """Keep a whole archive, which comes after the fields that allow it; 204, as S3 has it."""
+    try:
+        form = FormData(use.content_type, use.stream())
+        file = await form.file("file")
+        refused = await _form_refused(services, use, form.fields, context)
+        if refused is not None:
+            return refused
+        build = await _awaited_build(services, use.build_key)
+        if build is None:
+            return _no_upload()
+        if file is None:
+            return xml.error(400, "InvalidArgument", "The form has no field named file")
+        if not await receive_archive(services, build.build_key, file):
+            return _no_upload()
+        await form.finish()
+    except InnkeeperError as fault:
+        return _told(fault, "MalformedPOSTRequest")
+    return Raw(b"", xml.MEDIA_TYPE, 204)
+
+
+async def _form_refused(
+    services: Services, use: FormUse, fields: Mapping[str, str], context: Context
+) -> Raw | None:
+    """Why a form may not be used; ``None`` where it may."""
+    secret = await services.store.read(builds.url_secret)
+    expires = fields.get("expires", "")
+    ours = signed(secret, fields.get("signature"), "form", use.build_key, expires)
+    if not ours or fields.get("key") != use.build_key:
+        return xml.error(
+            403, "SignatureDoesNotMatch", "These fields were not made here, or were changed"
+        )
+    if expired(expires, context.now.timestamp()):
+        return xml.error(403, "AccessDenied", "This form has expired; create a new build")
+    return None
+
+
+async def receive_archive(
+    services: Services, build_key: str, archive: AsyncIterator[bytes]
+) -> bool:
+    """Keep a whole archive and record it; false where the build has been run or deleted meanwhile.
+
+    Raises what :meth:`~innkeeper.interfaces.Uploads.put_archive` raises.
+    """
+    limit = services.policy.build_size_max
+    received = await services.uploads.put_archive(build_key, limit, archive)
+    recorded = await services.store.write(lambda tx: builds.mark_received(tx, build_key, received))
+    if not recorded:
+        await _forget_unwanted(services, build_key)
+    return recorded
+
+
+async def _forget_unwanted(services: Services, build_key: str) -> None:
+    """After an upload that came too late. Run meanwhile: its run still needs the archive. Deleted
+    meanwhile: nobody does.
+    """
+    if await services.store.read(lambda tx: builds.find_by_key(tx, build_key)) is None:
+        await services.uploads.discard(build_key)
+
+
 async def run_complete(services: Services, _: None, use: LinkUse, context: Context) -> Raw:
     """Make the archive of its parts, and record it; the same again where that was done before."""
     refused = await _refused(services, "complete", use, context)
@@ -106,9 +188,7 @@ async def run_complete(services: Services, _: None, use: LinkUse, context: Conte
         lambda tx: builds.mark_uploaded(tx, build.build_key, digest)
     )
     if not recorded:
-        # Run meanwhile: its run still needs the archive. Deleted meanwhile: nobody does.
-        if await services.store.read(lambda tx: builds.find_by_key(tx, build.build_key)) is None:
-            await services.uploads.discard(build.build_key)
+        await _forget_unwanted(services, build.build_key)
         return _no_upload()
     location = f"{base_of(context.policy, use.base)}/innkeeper/v1/uploads/{build.build_key}"
     return xml.completed(location, build.build_key, f"{digest[:32]}-{len(parts)}")
@@ -166,6 +246,8 @@ def _told(fault: InnkeeperError, invalid_code: str) -> Raw:
             return xml.error(400, invalid_code, fault.message)
         case StateConflict():
             return xml.error(404, "NoSuchUpload", fault.message)
+        case TooLarge():
+            return xml.error(400, "EntityTooLarge", fault.message)
         case TimedOut():
             return xml.error(400, "RequestTimeout", fault.message)
         case Unavailable():
@@ -194,6 +276,7 @@ def _as_it_is(answer: Stream | Raw) -> Stream | Raw:
 
 OPERATIONS = (
     Operation("PutBuildPart", read_part, run_put_part, _as_it_is, "async"),
+    Operation("PostBuildArchive", read_form, run_form, _as_it_is, "async"),
     Operation("CompleteBuildUpload", read_completion, run_complete, _as_it_is, "async"),
     Operation("GetBuildLogPage", read_log_page, run_log_page, _as_it_is, "async"),
 )

@@ -23,6 +23,10 @@ Region = Literal[
     "Dubai",
 ]
 REGIONS: tuple[Region, ...] = Region.__args__  # type: ignore[attr-defined]
+# What clients of DiscoveryV1 know: the three others came later (behaviour.md 8.1).
+V1_REGIONS: tuple[Region, ...] = tuple(
+    region for region in REGIONS if region not in ("Dallas", "Johannesburg", "Dubai")
+)
 TransportType = Literal["tcp", "udp", "tls"]
 BuildStatus = Literal["created", "running", "succeeded", "failed"]
 BuildKind = Literal["upload", "registry"]

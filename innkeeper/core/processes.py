@@ -122,6 +122,11 @@ class Process:
         return "starting"
 
     @property
+    def slots_free(self) -> int:
+        """How many rooms it can take now: none before it runs and from when it drains (behaviour.md 4.1)."""
+        return self.rooms_per_process - self.rooms_allocated if self.status == "running" else 0
+
+    @property
     def exposed_port(self) -> ExposedPort | None:
         """The default port's address; ``None`` until the process has one."""
         return self.exposed_ports[0] if self.exposed_ports else None

@@ -50,16 +50,18 @@ def unenforced(field: str, what: str) -> Invalid:
 
 
 def merge_service_config(old: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a PATCH leaves: one level down, what is absent is kept; the static array is replaced
-    whole.
+    """What a PATCH leaves: one level down, what is absent is kept; a static array that is given
+    replaces the old one whole.
 
     An entry that does not speak of ``autoscalingEnabled`` keeps its region's. Where that is on, the
     target it sends along is the one it was shown, and is dropped.
     """
-    before = dict(old or {})
+    before = {_STATIC: [], **(old or {})}
+    if _STATIC not in given:
+        return {**before, **given}
     autoscaled = {
         entry["region"]: entry["autoscalingEnabled"]
-        for entry in before.get(_STATIC, ())
+        for entry in before[_STATIC]
         if "autoscalingEnabled" in entry
     }
     entries = []

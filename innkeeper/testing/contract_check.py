@@ -52,6 +52,9 @@ def faults_of(operation_id: str, status: int, headers: Mapping[str, str], body: 
             and shown.get("status") == "suspended"
         ):
             shown["status"] = "scheduling"
+    # Fields that only the older contract had, and its clients still need (behaviour.md 4.1).
+    if operation_id == "GetStoppedProcesses" and isinstance(value, list):
+        schema = {"type": "array", "items": {"$ref": "#/components/schemas/ProcessWithRooms"}}
     checker = Checker(loaded.resolve, strict=True)
     return faults + [f"{f.field} {f.problem}" for f in checker.faults(schema, value, "reply")]
 

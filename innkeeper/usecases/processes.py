@@ -1,6 +1,7 @@
 """What a caller may ask of processes (behaviour.md 4)."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -33,9 +34,26 @@ class ProcessFilter:
         }
 
 
+_EXPOSED_PORTS = msgspec.json.Decoder(tuple[ExposedPort, ...])
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessUsage:
+    """What was measured of a process last; ``measured_at`` is ``None`` where nothing was yet."""
+
+    active_connections: int = 0
+    egress_bytes: int = 0
+    measured_at: datetime | None = None
+
+
+def usage_of(tx: Tx, process_id: str) -> ProcessUsage:
+    """What was measured of a process last: zeros, for nothing measures yet."""
+    return ProcessUsage()
+
+
 def exposed_ports(text: str) -> tuple[ExposedPort, ...]:
     """The addresses as the store keeps them."""
-    return msgspec.json.decode(text, type=tuple[ExposedPort, ...])
+    return _EXPOSED_PORTS.decode(text)
 
 
 def process_from(row: Row) -> Process:

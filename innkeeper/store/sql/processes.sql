@@ -24,25 +24,25 @@ VALUES (:process_id, :app_id, :org_id, :deployment_id, :deployment_number, :regi
 -- name: by_id
 -- One process of an app.
 SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
-       rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
-       kill_sent_at, terminated_at, draining, failed, stop_reason, stop_grace_s, summary_exit_reason,
-       exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+       rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
+       started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
+       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed
 FROM processes WHERE process_id = :process_id AND app_id = :app_id
 
 -- name: any_by_id
 -- One process, whoever's it is: for the reconciler.
 SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
-       rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
-       kill_sent_at, terminated_at, draining, failed, stop_reason, stop_grace_s, summary_exit_reason,
-       exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+       rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
+       started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
+       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed
 FROM processes WHERE process_id = :process_id
 
 -- name: unfinished
 -- Every process of an app in a region that a pass still has to look at.
 SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
-       rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
-       kill_sent_at, terminated_at, draining, failed, stop_reason, stop_grace_s, summary_exit_reason,
-       exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+       rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
+       started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
+       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed
 FROM processes WHERE app_id = :app_id AND region = :region AND removed = 0
 ORDER BY created_at, process_id
 
@@ -65,9 +65,9 @@ SELECT process_id FROM processes WHERE removed = 0 AND terminated_at IS NULL
 -- name: latest
 -- The newest ten that match; statuses and regions are ",a,b," or NULL for all.
 SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
-       rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
-       kill_sent_at, terminated_at, draining, failed, stop_reason, stop_grace_s, summary_exit_reason,
-       exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+       rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
+       started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
+       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed
 FROM processes WHERE app_id = :app_id
   AND (:before IS NULL OR created_at < :before)
   AND (:regions IS NULL OR :regions LIKE '%,' || region || ',%')
@@ -77,6 +77,35 @@ FROM processes WHERE app_id = :app_id
        WHEN started_at IS NOT NULL THEN CASE WHEN draining = 1 THEN 'draining' ELSE 'running' END
        ELSE 'starting' END || ',%')
 ORDER BY created_at DESC, process_id LIMIT 10
+
+-- name: running_latest
+-- The ten processes of an app that started last of those not terminated, in one region or in all.
+SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
+       rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
+       started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
+       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+FROM processes
+WHERE app_id = :app_id AND removed = 0 AND terminated_at IS NULL
+  AND (CAST(:region AS TEXT) IS NULL OR region = :region)
+ORDER BY COALESCE(started_at, created_at) DESC, process_id LIMIT 10
+
+-- name: stopped_latest
+-- The ten processes of an app that ended last, in one region or in all.
+SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
+       rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
+       started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
+       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+FROM processes
+WHERE app_id = :app_id AND terminated_at IS NOT NULL
+  AND (CAST(:region AS TEXT) IS NULL OR region = :region)
+ORDER BY terminated_at DESC, process_id LIMIT 10
+
+-- name: rooms_changed_at
+-- When a room was last allocated to a process, or taken off it.
+SELECT MAX(changed_at) AS changed_at FROM (
+    SELECT MAX(scheduled_at) AS changed_at FROM rooms WHERE process_id = :process_id
+    UNION ALL
+    SELECT MAX(unscheduled_at) FROM past_allocations WHERE process_id = :process_id) AS changes
 
 -- name: count
 -- How many match; without statuses, those not terminated.

@@ -20,3 +20,6 @@ UPDATE apps SET builds_numbered =
 ALTER TABLE processes ADD COLUMN deployment_number BIGINT NOT NULL DEFAULT 0;
 UPDATE processes SET deployment_number =
     (SELECT number FROM deployments WHERE deployments.deployment_id = processes.deployment_id);
+
+-- V1 lists the processes that ended last.
+CREATE INDEX processes_ended ON processes (app_id, terminated_at) WHERE terminated_at IS NOT NULL;
