@@ -5,8 +5,7 @@ alone; the memory here only spares questions to the engine, and is filled again 
 """
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -24,13 +23,12 @@ from innkeeper.interfaces import (
 )
 from innkeeper.runtime.conntrack import Flows, forget_flows
 from innkeeper.runtime.container_facts import ContainerFacts
+from innkeeper.runtime.container_listing import ContainerListing, SandboxSeen
 from innkeeper.runtime.container_spec import (
-    LABEL_INSTALLATION,
     LABEL_JOINS,
     LABEL_PROCESS,
     LABEL_SANDBOX,
     ContainerSettings,
-    address_of,
     log_format,
     moment,
     phase,
@@ -46,7 +44,6 @@ from innkeeper.runtime.sandbox import Sandboxes, SandboxFacts, force_remove
 
 _OWN = "own-"  # the sandbox of a process that was given none: named after the process
 _OWN_LOST_AFTER_S = 600  # by then its process has joined, or never will
-_LIST_TRIES = 3
 _NOT_RUNNING = ("is not running", "can only kill running", "state improper", "no such process")
 
 
@@ -73,6 +70,7 @@ class ContainerRuntime:
         self._sandboxes = Sandboxes(engine, settings)
         self._spaces = NetSpaces()
         self._facts = ContainerFacts(engine)
+        self._listing = ContainerListing(engine, settings.installation, self._facts)
         self._flows = Flows()
         self._joined: dict[str, str] = {}  # process id -> sandbox id
         self._closed = asyncio.Event()
@@ -123,6 +121,12 @@ class ContainerRuntime:
 
     async def start(self, spec: ProcessSpec) -> datetime:
         """Create the container in its sandbox and start it, or find that done."""
+        try:
+            return await self._start(spec)
+        finally:
+            self._listing.touch()
+
+    async def _start(self, spec: ProcessSpec) -> datetime:
         sandbox_id = spec.sandbox_id or _OWN + spec.process_id
         sandbox = await self._sandboxes.make(sandbox_id, spec.ports)
         created = await self._create(spec, sandbox_id, sandbox)
@@ -198,69 +202,59 @@ class ContainerRuntime:
             await asyncio.to_thread(forget_flows, space.address)
         self._joined.pop(process_id, None)
         self._facts.forget(process_id)
+        self._listing.touch()
 
     # ------------------------------------------------------------ sandboxes
 
     async def make_sandbox(self, spec: SandboxSpec) -> str | None:
         """Make a network namespace with its published ports, or find it made; its private IP."""
-        return (await self._sandboxes.make(spec.sandbox_id, spec.ports)).address
+        try:
+            return (await self._sandboxes.make(spec.sandbox_id, spec.ports)).address
+        finally:
+            self._listing.touch()
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
         """Remove a sandbox that no process uses."""
         await self._sandboxes.remove(sandbox_id)
+        self._listing.touch()
 
     async def remove_all(self) -> None:
         """Remove every container, sandbox and network of this installation. For ``innkeeper down``."""
-        containers = await self._list()
-        processes = [c for c in containers if LABEL_PROCESS in c["Labels"]]
-        holders = [c for c in containers if LABEL_SANDBOX in c["Labels"]]
-        for group in (processes, holders):
-            await asyncio.gather(*(force_remove(self._engine, c["Id"]) for c in group))
+        for label in (LABEL_PROCESS, LABEL_SANDBOX):  # what has joined goes before its sandbox
+            containers = await self._listing.containers(label)
+            await asyncio.gather(*(force_remove(self._engine, c["Id"]) for c in containers))
         await self._sandboxes.remove_network()
         self._spaces.close()
 
     # ------------------------------------------------------------ seeing
 
     async def observe(self) -> Listing:
-        """One listing call; details only of what is not known yet. Raises ``RuntimeAway``."""
+        """What the engine lists; asked anew when something may have changed. ``RuntimeAway``."""
         watched = self._spaces.process_ids()
-        containers = await self._list()
-        processes = [c for c in containers if LABEL_PROCESS in c["Labels"]]
-        facts = await self._facts.of(processes)
-        sandboxes = {
-            str(c["Labels"][LABEL_SANDBOX]): address_of(c.get("NetworkSettings"))
-            for c in containers
-            if LABEL_SANDBOX in c["Labels"]
-        }
+        processes = await self._listing.processes()
+        sandboxes = await self._listing.sandboxes()
         seen: dict[str, ProcessSeen] = {}
-        for process_id, (labels, fact) in facts.items():
+        for process_id, (labels, fact) in processes.items():
             seen[process_id] = ProcessSeen(
                 process_id, fact.phase, booted_at=fact.started_at, exit=fact.exit
             )
             joins = labels.get(LABEL_JOINS, _OWN + process_id)
             self._joined[process_id] = joins
-            address = sandboxes.get(joins)
-            if fact.phase == "running" and fact.pid and address and process_id not in watched:
-                self._spaces.add(process_id, NetSpace(fact.pid, address))
+            holder = sandboxes.get(joins)
+            if (
+                fact.phase == "running"
+                and fact.pid
+                and holder is not None
+                and holder.address is not None
+                and process_id not in watched
+            ):
+                self._spaces.add(process_id, NetSpace(fact.pid, holder.address))
         for process_id in watched:
             # Only what was watched before the listing began can be missing from it for good.
             if process_id not in seen or seen[process_id].phase == "exited":
                 self._spaces.drop(process_id)
-        joined = {labels.get(LABEL_JOINS) for labels, _ in facts.values()}
-        young = _young_own(containers)
-        free = {s: ip for s, ip in sandboxes.items() if s not in joined and s not in young}
-        return Listing(seen, free)
-
-    async def _list(self) -> list[dict[str, Any]]:
-        filters = json.dumps({"label": [f"{LABEL_INSTALLATION}={self._settings.installation}"]})
-        for _ in range(_LIST_TRIES):
-            answer = await self._engine.call(
-                "GET", "/containers/json", params={"all": True, "filters": filters}
-            )
-            if answer.ok:
-                return list(answer.data or [])
-            # Podman fails the whole listing where a container goes while it is read.
-        raise RuntimeAway(f"the containers cannot be listed: {answer.message}")
+        joined = {labels.get(LABEL_JOINS) for labels, _ in processes.values()}
+        return Listing(seen, _free(sandboxes, joined))
 
     def bound(self, process_id: str, ports: Sequence[PortSpec]) -> bool:
         """Whether traffic to every port has a taker in the process's namespace. Microseconds."""
@@ -299,19 +293,26 @@ class ContainerRuntime:
     async def changes(self) -> AsyncIterator[str]:
         """Process ids from the engine's events. Comes back after the engine was away; ends at close."""
         async for process_id in process_events(
-            self._engine, self._settings.installation, self._closed, self._revive
+            self._engine,
+            self._settings.installation,
+            self._closed,
+            self._revive,
+            self._listing.touch,
         ):
+            self._listing.touch_processes()
             yield process_id
 
 
-def _young_own(containers: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Sandboxes that a process has just made for itself: it has not joined yet, but will."""
+def _free(
+    sandboxes: Mapping[str, SandboxSeen], joined: Collection[str | None]
+) -> dict[str, str | None]:
+    """Sandboxes that no process has joined, less those that one has just made for itself."""
     now = datetime.now(UTC).timestamp()
     return {
-        str(c["Labels"][LABEL_SANDBOX])
-        for c in containers
-        if str(c["Labels"].get(LABEL_SANDBOX, "")).startswith(_OWN)
-        and now - float(c.get("Created") or 0) < _OWN_LOST_AFTER_S
+        sandbox_id: seen.address
+        for sandbox_id, seen in sandboxes.items()
+        if sandbox_id not in joined
+        and not (sandbox_id.startswith(_OWN) and now - seen.created_s < _OWN_LOST_AFTER_S)
     }
 
 

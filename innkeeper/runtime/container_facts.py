@@ -10,6 +10,7 @@ from typing import Any
 
 from innkeeper.core.processes import Exit
 from innkeeper.core.snapshot import Phase
+from innkeeper.runtime import proc_table
 from innkeeper.runtime.container_spec import LABEL_PROCESS, exit_of, moment, phase
 from innkeeper.runtime.engine import Engine
 from innkeeper.runtime.oom import memory_kills, was_killed
@@ -25,6 +26,7 @@ class Facts:
     phase: Phase
     started_at: datetime | None = None
     pid: int | None = None
+    pid_ticks: int | None = None  # when the kernel started it: with the pid, its identity
     exit: Exit | None = None
     log_path: Path | None = None
     layers: tuple[Path, ...] = ()  # the directories of this machine that it writes to
@@ -99,11 +101,13 @@ class ContainerFacts:
         phase_now = phase(str(state.get("Status", "")))
         ended = phase_now == "exited"
         detail = self._details.get(str(container["Labels"][LABEL_PROCESS]), "")
+        pid = int(state.get("Pid") or 0) or None
         return Facts(
             container_id=container_id,
             phase=phase_now,
             started_at=moment(state.get("StartedAt")),
-            pid=int(state.get("Pid") or 0) or None,
+            pid=pid,
+            pid_ticks=proc_table.start_ticks(pid) if pid is not None else None,
             exit=exit_of(state, killed_for_memory=False, detail=detail) if ended else None,
             log_path=_path(answer.data.get("LogPath")),
             layers=_layers(answer.data),

@@ -11,6 +11,7 @@ from innkeeper.runtime.container_spec import LABEL_INSTALLATION, LABEL_PROCESS
 from innkeeper.runtime.engine import Engine
 
 _log = logging.getLogger(__name__)
+_ENDS = frozenset({"die", "died", "oom"})
 _RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -19,6 +20,7 @@ async def process_events(
     installation: str,
     closed: asyncio.Event,
     revive: Callable[[], Awaitable[None]] | None,
+    lost: Callable[[], None],
 ) -> AsyncIterator[str]:
     """Process ids, until ``closed`` is set. While the engine is away: ``revive`` it, wait longer."""
     failures = 0
@@ -30,6 +32,7 @@ async def process_events(
         except RuntimeAway as error:
             if not failures:
                 _log.warning("%s", error.message)
+        lost()
         if closed.is_set():
             return
         await _pause(closed, _RETRY_S[min(failures, len(_RETRY_S) - 1)])
@@ -61,7 +64,8 @@ async def _stream(
             if "error" in event:
                 raise RuntimeAway(f"the engine tells no events: {event['error']}")
             process_id = ((event.get("Actor") or {}).get("Attributes") or {}).get(LABEL_PROCESS)
-            if process_id:
+            # Everything else that happens to a container is our own doing.
+            if process_id and str(event.get("Action") or event.get("status")) in _ENDS:
                 yield str(process_id)
     finally:
         ending.cancel()

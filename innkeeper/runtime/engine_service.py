@@ -19,6 +19,7 @@ from pathlib import Path
 from string import Template
 
 from innkeeper.core.errors import RuntimeAway
+from innkeeper.runtime import proc_table
 from innkeeper.runtime.engine import Engine
 from innkeeper.runtime.engine_limits import own_limits
 from innkeeper.runtime.mounts import unmount_below
@@ -202,13 +203,13 @@ class EngineService:
         if self._run_dir.exists():
             if self._run_dir.stat().st_uid != os.geteuid():
                 raise RuntimeAway(f"{self._run_dir} belongs to somebody else")
-            if not boot_file.exists() or boot_file.read_text() != _boot_id():
+            if not boot_file.exists() or boot_file.read_text() != proc_table.boot_id():
                 # Podman takes what it finds here for running; where /run is a disk, a restart leaves it.
                 unmount_below(self._run_dir)
                 shutil.rmtree(self._run_dir)
         for path in (self._dir, self._run_dir):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        boot_file.write_text(_boot_id())
+        boot_file.write_text(proc_table.boot_id())
 
     def _write_configuration(self) -> None:
         values = {
@@ -267,12 +268,10 @@ class FoundEngine:
 
 def _identify(pid: int) -> _Identity | None:
     """The identity of a living process; ``None`` if there is none, or it only waits to be reaped."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-    except (FileNotFoundError, ProcessLookupError):
+    found = proc_table.stat(pid)
+    if found is None or found.state in "ZX":
         return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else _Identity(pid, int(fields[19]), _boot_id())
+    return _Identity(pid, found.start_ticks, proc_table.boot_id())
 
 
 def _end(identity: _Identity, reap: Callable[[], None]) -> None:
@@ -288,10 +287,6 @@ def _end(identity: _Identity, reap: Callable[[], None]) -> None:
                 return
             time.sleep(_POLL_S)
     raise RuntimeAway(f"Podman's API service (pid {identity.pid}) does not end")
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,7 +1,9 @@
 """The container driver against a real engine."""
 
 import asyncio
+import os
 import re
+import signal
 import socket
 from contextlib import closing
 from dataclasses import replace
@@ -188,3 +190,31 @@ async def test_many_processes_are_listed_at_once(harness: ContainerHarness) -> N
     assert set(listing.processes) == {spec.process_id for spec in specs}
     await asyncio.gather(*(driver.remove(spec.process_id) for spec in specs))
     assert await seen(driver, specs[0].process_id) is None
+
+
+async def test_an_end_without_a_hint_is_seen_by_the_next_look(harness: ContainerHarness) -> None:
+    driver = await harness.open()
+    spec = harness.spec(driver)
+    await driver.start(spec)
+    await until_bound(driver, spec)
+    for _ in range(2):  # the second look is answered from the first
+        now = await seen(driver, spec.process_id)
+        assert now is not None
+        assert now.phase == "running"
+    os.kill(await pid_of(harness, spec.process_id), signal.SIGKILL)
+    assert (await until_exited(driver, spec.process_id)).signal == signal.SIGKILL
+
+
+async def test_what_is_removed_behind_our_back_is_missed(harness: ContainerHarness) -> None:
+    driver = await harness.open()
+    spec = harness.spec(driver)
+    await driver.start(spec)
+    await until_bound(driver, spec)
+    assert await seen(driver, spec.process_id) is not None
+    somebody = await harness.open()
+    await somebody.remove(spec.process_id)
+
+    async def missed() -> bool:
+        return await seen(driver, spec.process_id) is None
+
+    await eventually(missed, "the listing is taken anew")

@@ -107,13 +107,18 @@ class TestEngine:
     async def test_hints_go_on_after_the_engine_was_away(
         self, stub: StubEngine, client: Engine
     ) -> None:
-        event = '{{"Actor":{{"Attributes":{{"innkeeper.process":"{}"}}}}}}\n'
+        event = '{{"Actor":{{"Attributes":{{"innkeeper.process":"{}"}}}},"Action":"{}"}}\n'
         stub.replies = [
-            reply(event.format("one")),
+            reply(event.format("one", "die")),
             reply('{"message":"starting"}', "503 Wait"),
-            reply('{"Actor":{"Attributes":{}}}\n' + event.format("two")),
+            reply(
+                '{"Actor":{"Attributes":{}}}\n'
+                + event.format("two", "start")
+                + event.format("two", "died")
+            ),
         ]
         revived = 0
+        lost = asyncio.Event()
 
         async def revive() -> None:
             nonlocal revived
@@ -124,12 +129,13 @@ class TestEngine:
         closed = asyncio.Event()
         told: list[str] = []
         async with asyncio.timeout(20):
-            async for process_id in process_events(client, "inst", closed, revive):
+            async for process_id in process_events(client, "inst", closed, revive, lost.set):
                 told.append(process_id)
                 if len(told) == 2:
                     closed.set()
         assert told == ["one", "two"]
         assert revived >= 2
+        assert lost.is_set()
         await client.close()
 
 
