@@ -191,7 +191,7 @@ class EngineService:
                 stdout=log,
                 stderr=log,
                 env=env,
-                cwd="/",
+                cwd=self._dir,  # a file that conmon drops where it was started stays in here
                 start_new_session=True,
             )
         identity = _identify(self._child.pid)
