@@ -1,7 +1,4 @@
-"""Who calls: the Authorization header and what the caller may see (behaviour.md 0.3, 7.2).
-
-Player tokens (7.1) will be read here too, for operations whose security is ``player``.
-"""
+"""Who calls: the Authorization header and what the caller may see (behaviour.md 0.3, 7.2)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +6,7 @@ from typing import Any
 from innkeeper.api.request import RawHeaders
 from innkeeper.core.accounts import Caller
 from innkeeper.core.errors import NotFound, Unauthenticated
+from innkeeper.core.players import Player
 from innkeeper.interfaces import Tx
 
 TOKEN_BYTES_MAX = 4096
@@ -29,14 +27,14 @@ def token_of(headers: RawHeaders) -> str:
     raise Unauthenticated("Missing or malformed token: send Authorization: Bearer <token>")
 
 
-def check_org(caller: Caller, given: Mapping[str, Any]) -> None:
+def check_org(caller: Caller | Player, given: Mapping[str, Any]) -> None:
     """An org that the path or the query names must be the caller's: others do not exist for it."""
     named = given.get("orgId", caller.org_id)
     if named != caller.org_id:
         raise NotFound("Organization", named)
 
 
-def check_app(tx: Tx, app_id: str, caller: Caller | None) -> None:
+def check_app(tx: Tx, app_id: str, caller: Caller | Player | None) -> None:
     """The app must be alive and, where there is a caller, theirs. Raises ``NotFound``."""
     row = (
         tx.one("apps.live_anywhere", app_id=app_id)

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from innkeeper.api import auth, errors
@@ -14,6 +15,7 @@ from innkeeper.api.contract import Contract, Declaration
 from innkeeper.api.deadlines import Deadlines
 from innkeeper.api.meters import Meters, RouteMeter
 from innkeeper.api.operation import Operation, Raw, Stream, bind
+from innkeeper.api.rate_limits import RateLimit, address_key
 from innkeeper.api.reading import Reader, query_texts, value_at
 from innkeeper.api.request import ClientLeft, Incoming, Request
 from innkeeper.api.routing import Match, Router, UnreadablePath, WrongMethod
@@ -21,7 +23,9 @@ from innkeeper.api.services import Services
 from innkeeper.api.writing import Writer
 from innkeeper.core.accounts import Caller
 from innkeeper.core.errors import InnkeeperError, Invalid, NotImplementedYet, TimedOut
+from innkeeper.core.players import Player
 from innkeeper.interfaces import Tx
+from innkeeper.usecases.players import authenticate_player
 from innkeeper.usecases.tokens import authenticate
 
 BODY_BYTES_MAX = 2 * 1024**2
@@ -50,6 +54,7 @@ class _Route:
     meter: RouteMeter
     statuses: frozenset[int]
     names_org: bool
+    limit: RateLimit | None
     json: bool  # it takes a JSON body
     hurried: (
         bool  # one time limit for all of it; where a body is streamed, each piece has one instead
@@ -72,8 +77,6 @@ class Dispatch:
         self._deadlines = Deadlines(timeout_s)
         self._router: Router[_Route] = Router()
         for declaration, row in bind(contract, rows).values():
-            if row is not None and declaration.security == "player":
-                raise ValueError(f"{row.operation_id}: player tokens are not read yet")
             route = self._route(contract, declaration, row)
             self._router.add(declaration.method, declaration.path, route)
 
@@ -87,6 +90,7 @@ class Dispatch:
             meter=self.meters.of(declaration.operation_id),
             statuses=declaration.errors | {declaration.status},
             names_org=any(parameter.name == "orgId" for parameter in declaration.parameters),
+            limit=self.services.rate_limits.of(declaration),
             json=body is not None and body.kind == "json",
             hurried=body is None or body.kind == "json",
         )
@@ -142,7 +146,10 @@ class Dispatch:
         row, store = route.row, self.services.store
         if row is None:
             raise NotImplementedYet(f"{route.declaration.operation_id} is not implemented yet")
-        token = None if row.scope is None else auth.token_of(incoming.headers)
+        security = route.declaration.security
+        token = None if security == "none" else auth.token_of(incoming.headers)
+        if route.limit is not None:
+            route.limit.take(token if security == "org" else address_key(incoming.client))
         try:
             request = _request(route, values, incoming)
             if route.json:
@@ -150,7 +157,8 @@ class Dispatch:
                 request.body = route.reader.body(seen.body)
             wanted = row.read(request)
         except InnkeeperError:
-            await store.read(lambda tx: _refuse_strangers(tx, route, token, values))
+            now = self.services.clock()
+            await store.read(lambda tx: _refuse_strangers(tx, route, token, values, now))
             raise
         result = await self._ran(route, row, token, request, wanted)
         return _reply(route, row.write(result))
@@ -167,14 +175,16 @@ class Dispatch:
         context = services.context()
 
         def in_transaction(tx: Tx) -> Any:
-            return row.run(tx, _caller(tx, route, token, request), wanted, context)
+            return row.run(tx, _caller(tx, route, token, request, context.now), wanted, context)
 
         if row.kind == "read":
             return await services.store.read(in_transaction)
         if row.kind == "async":
             caller = None
             if token is not None:
-                caller = await services.store.read(lambda tx: _caller(tx, route, token, request))
+                caller = await services.store.read(
+                    lambda tx: _caller(tx, route, token, request, context.now)
+                )
             result = await row.run(services, caller, wanted, context)
         else:
             result = await services.store.write(in_transaction)
@@ -202,18 +212,24 @@ def _request(route: _Route, values: dict[str, str], incoming: Incoming) -> Reque
     return Request(route.declaration.operation_id, path, query, None, incoming)
 
 
-def _caller(tx: Tx, route: _Route, token: str | None, request: Request) -> Caller | None:
+def _caller(
+    tx: Tx, route: _Route, token: str | None, request: Request, now: datetime
+) -> Caller | Player | None:
     """Who holds the token, if one is asked for: with the scope, and of the org that is named, if any."""
     if token is None:
         return None
-    caller = _holder(tx, route, token)
+    caller = _holder(tx, route, token, request.path, now)
     if route.names_org:
         auth.check_org(caller, request.path)
         auth.check_org(caller, request.query)
     return caller
 
 
-def _holder(tx: Tx, route: _Route, token: str) -> Caller:
+def _holder(
+    tx: Tx, route: _Route, token: str, values: Mapping[str, Any], now: datetime
+) -> Caller | Player:
+    if route.declaration.security == "player":
+        return authenticate_player(tx, values["appId"], token, now)
     assert route.row is not None
     assert route.row.scope is not None
     caller = authenticate(tx, token)
@@ -221,9 +237,11 @@ def _holder(tx: Tx, route: _Route, token: str) -> Caller:
     return caller
 
 
-def _refuse_strangers(tx: Tx, route: _Route, token: str | None, values: dict[str, str]) -> None:
+def _refuse_strangers(
+    tx: Tx, route: _Route, token: str | None, values: dict[str, str], now: datetime
+) -> None:
     """Of a bad request: 401 and the app's 404 come before what is wrong with it."""
-    caller = None if token is None else _holder(tx, route, token)
+    caller = None if token is None else _holder(tx, route, token, values, now)
     if caller is not None:
         auth.check_org(caller, values)
     if route.declaration.names_app:

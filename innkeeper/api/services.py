@@ -1,12 +1,22 @@
 """What the API's operations reach the world through; ``wiring`` fills it."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
+from innkeeper.api.rate_limits import RateLimits
 from innkeeper.core.ids import Ids
-from innkeeper.interfaces import BuildRunner, Clock, Context, Logs, Policy, Store, Uploads
+from innkeeper.interfaces import (
+    BuildRunner,
+    Clock,
+    Context,
+    GoogleIdentities,
+    Logs,
+    Policy,
+    Store,
+    Uploads,
+)
 
 
 async def _nothing() -> None:
@@ -20,7 +30,7 @@ class Services:
     ``wake`` takes a key (app id, region) that a pass should look at soon. ``ready`` answers why we cannot
     serve, or ``None`` when the store is migrated and took a durable write; ``/readyz`` asks it.
     ``registry`` is where other parts put their gauges for ``/metrics``; ``refresh_gauges`` brings them up to
-    date when somebody asks.
+    date when somebody asks. ``rate_limits`` are none unless given.
     """
 
     store: Store
@@ -30,10 +40,12 @@ class Services:
     build_runner: BuildRunner
     uploads: Uploads
     logs: Logs
+    google: GoogleIdentities
     wake: Callable[[tuple[str, str]], None]
     ready: Callable[[], Awaitable[str | None]]
     registry: CollectorRegistry
     refresh_gauges: Callable[[], Awaitable[None]] = _nothing
+    rate_limits: RateLimits = field(default_factory=RateLimits)
 
     def context(self) -> Context:
         """The surroundings of one use case, as of now."""

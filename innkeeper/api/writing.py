@@ -5,6 +5,7 @@ msgspec writes six digits or none, and old clients read no more than three.
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -23,9 +24,15 @@ class Writer:
     def __init__(self, contract: Contract, schema: Schema | None) -> None:
         names = set() if schema is None else set(_moments(contract, schema, set()))
         self._names = frozenset(name.encode() for name in names)
+        self._free = schema is not None and _holds_free_json(contract, schema)
 
     def json(self, wire: Any) -> bytes:
         """The answer's body."""
+        if self._free:
+            # In a player's own JSON a field may have the name of one of ours.
+            return _encode(
+                [_told(each) for each in wire] if isinstance(wire, list) else _told(wire)
+            )
         body = _encode(wire)
         if self._names and b'Z"' in body:
             body = _MICROSECONDS.sub(lambda found: self._shown(found, _DIGITS + 4, b'Z"'), body)
@@ -39,6 +46,34 @@ class Writer:
             return found.group()
         name = body[body.rfind(b'"', 0, at - 3) + 1 : at - 3]
         return instead if name in self._names else found.group()
+
+
+def _told(struct: Any) -> dict[str, Any]:
+    """The fields of a struct without structs in it, moments as they are shown."""
+    fields = {name: getattr(struct, name) for name in struct.__struct_fields__}
+    return {
+        name: shown_moment(value) if isinstance(value, datetime) else value
+        for name, value in fields.items()
+        if value is not msgspec.UNSET
+    }
+
+
+def shown_moment(moment: datetime) -> str:
+    """``2026-01-31T12:00:00.000Z``."""
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    return f"{utc.isoformat(timespec='milliseconds')}Z"
+
+
+def _holds_free_json(contract: Contract, schema: Schema) -> bool:
+    """Whether the schema has a field, at its top or in a list's items, that may be any JSON value."""
+    schema = contract.resolve(schema)
+    items = schema.get("items")
+    if items is not None:
+        return _holds_free_json(contract, items)
+    told = ("type", "$ref", "anyOf", "oneOf", "enum")
+    return any(
+        not any(word in inner for word in told) for inner in schema.get("properties", {}).values()
+    )
 
 
 def _moments(contract: Contract, schema: Any, seen: set[str]) -> Iterator[str]:

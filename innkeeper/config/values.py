@@ -84,6 +84,17 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+def zero_or(low: int, high: int) -> Callable[[str], int]:
+    """0, or a whole number between two bounds, both included."""
+
+    def read(text: str) -> int:
+        if not _DIGITS.match(text) or not (int(text) == 0 or low <= int(text) <= high):
+            raise ValueError(f"must be 0 or a whole number between {low} and {high}")
+        return int(text)
+
+    return read
+
+
 def size(low: int, high: int) -> Callable[[str], int]:
     """A number of bytes, or of KiB, MiB, GiB or TiB (the units count in 1024s)."""
 
@@ -179,6 +190,16 @@ def url(text: str) -> str:
     if not good or extra:
         raise ValueError(problem)
     return text.rstrip("/")
+
+
+def key_set(text: str) -> str:
+    """An https URL, or the path of a file that exists. http only of this machine: keys decide who is who."""
+    if "://" not in text:
+        return str(existing_file(text))
+    parts = urlsplit(url(text))
+    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
+        raise ValueError("must be an https:// URL, or a file that exists")
+    return text
 
 
 def database(text: str) -> str:

@@ -23,6 +23,8 @@ from innkeeper.config.values import primary_address
 from innkeeper.core.capacity import Machine, machine_capacity
 from innkeeper.core.errors import InnkeeperError, StateConflict
 from innkeeper.core.ids import Ids
+from innkeeper.identity.google import OidcGoogle
+from innkeeper.identity.key_set import KeySet, fetcher
 from innkeeper.interfaces import Context, Policy, Store, Tx
 from innkeeper.reconciler.build_runner import SerialBuildRunner
 from innkeeper.reconciler.loop import Reconciler
@@ -177,10 +179,12 @@ class ControlPlane:
             build_runner=self.builds,
             uploads=uploads,
             logs=self.logs,
+            google=OidcGoogle(KeySet(fetcher(settings.google_jwks)), settings.google_issuer),
             wake=self._wake,
             ready=self._ready,
             registry=registry,
             refresh_gauges=Gauges(store, registry).refresh,
+            rate_limits=settings.rate_limits(),
         )
         self.application = Application(self.services, OPERATIONS, websockets=discovery.WEBSOCKETS)
 

@@ -59,6 +59,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         build_runner=nothing,
         uploads=nothing,
         logs=nothing,
+        google=nothing,
         wake=lambda key: made.woken.append(key),
         ready=ready,
         registry=CollectorRegistry(),
