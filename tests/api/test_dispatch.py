@@ -214,7 +214,7 @@ async def test_an_answer_of_its_own_kind(house: Any) -> None:
         ([("GetOrgs", None)], "needs a scope"),
         ([("GetOrgs", "orgs:write")], "unknown scope"),
         ([("GetPingServiceEndpoints", "orgs:read")], "needs a scope"),
-        ([("CreateLobby", None)], "player tokens"),
+        ([("CreateLobby", "orgs:read")], "needs a scope"),
     ],
 )
 async def test_rows_that_do_not_fit_stop_the_start(
