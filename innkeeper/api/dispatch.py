@@ -14,7 +14,7 @@ from innkeeper.api import auth, errors
 from innkeeper.api.contract import Contract, Declaration
 from innkeeper.api.deadlines import Deadlines
 from innkeeper.api.meters import Meters, RouteMeter
-from innkeeper.api.operation import Operation, Raw, Stream, bind
+from innkeeper.api.operation import ANY_CALLER, Operation, Raw, Stream, bind
 from innkeeper.api.rate_limits import RateLimit, address_key
 from innkeeper.api.reading import Reader, query_texts, value_at
 from innkeeper.api.request import ClientLeft, Incoming, Request
@@ -25,8 +25,8 @@ from innkeeper.core.accounts import Caller
 from innkeeper.core.errors import InnkeeperError, Invalid, NotImplementedYet, TimedOut
 from innkeeper.core.players import Player
 from innkeeper.interfaces import Tx
+from innkeeper.usecases.callers import identify
 from innkeeper.usecases.players import authenticate_player
-from innkeeper.usecases.tokens import authenticate
 
 BODY_BYTES_MAX = 2 * 1024**2
 OPERATION_TIMEOUT_S = 60.0  # behaviour.md 9: 408 when not received or not finished by then
@@ -89,7 +89,8 @@ class Dispatch:
             writer=Writer(contract, declaration.reply_schema),
             meter=self.meters.of(declaration.operation_id),
             statuses=declaration.errors | {declaration.status},
-            names_org=any(parameter.name == "orgId" for parameter in declaration.parameters),
+            names_org=(row is None or row.scope != ANY_CALLER)
+            and any(parameter.name == "orgId" for parameter in declaration.parameters),
             limit=self.services.rate_limits.of(declaration),
             json=body is not None and body.kind == "json",
             hurried=body is None or body.kind == "json",
@@ -218,7 +219,7 @@ def _caller(
     """Who holds the token, if one is asked for: with the scope, and of the org that is named, if any."""
     if token is None:
         return None
-    caller = _holder(tx, route, token, request.path, now)
+    caller = _holder(tx, route, token, {**request.query, **request.path}, now)
     if route.names_org:
         auth.check_org(caller, request.path)
         auth.check_org(caller, request.query)
@@ -232,8 +233,9 @@ def _holder(
         return authenticate_player(tx, values["appId"], token, now)
     assert route.row is not None
     assert route.row.scope is not None
-    caller = authenticate(tx, token)
-    caller.require(route.row.scope)
+    caller = identify(tx, token, values.get("orgId"), values.get("appId"))
+    if route.row.scope != ANY_CALLER:
+        caller.require(route.row.scope)
     return caller
 
 
@@ -242,7 +244,7 @@ def _refuse_strangers(
 ) -> None:
     """Of a bad request: 401 and the app's 404 come before what is wrong with it."""
     caller = None if token is None else _holder(tx, route, token, values, now)
-    if caller is not None:
+    if caller is not None and route.names_org:
         auth.check_org(caller, values)
     if route.declaration.names_app:
         auth.check_app(tx, values["appId"], caller)

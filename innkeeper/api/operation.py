@@ -13,6 +13,9 @@ from innkeeper.api.request import Request
 from innkeeper.core.accounts import SCOPES
 
 Kind = Literal["write", "read", "async"]
+# In place of a scope: any valid org or user token will do. Such an operation is about the caller itself, in
+# whichever organization its path names, and checks by itself what more it needs.
+ANY_CALLER = "any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def bind(
             raise ValueError(f"{row.operation_id} has two rows")
         if (declaration.security == "org") != (row.scope is not None):
             raise ValueError(f"{row.operation_id} needs a scope exactly if it needs an org token")
-        if row.scope is not None and row.scope not in SCOPES:
+        if row.scope is not None and row.scope not in (*SCOPES, ANY_CALLER):
             raise ValueError(f"{row.operation_id} asks for an unknown scope: {row.scope}")
         bound[row.operation_id] = (declaration, row)
     return bound

@@ -8,6 +8,7 @@ from innkeeper.api import (
     discovery,
     lobbies,
     logs,
+    management,
     organizations,
     players,
     process_details,
@@ -15,6 +16,7 @@ from innkeeper.api import (
     rooms,
     tokens,
     uploads,
+    users,
 )
 from innkeeper.api.operation import Operation
 
@@ -26,6 +28,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *discovery.OPERATIONS,
     *lobbies.OPERATIONS,
     *logs.OPERATIONS,
+    *management.OPERATIONS,
     *organizations.OPERATIONS,
     *process_details.OPERATIONS,
     *players.OPERATIONS,
@@ -33,4 +36,5 @@ OPERATIONS: tuple[Operation, ...] = (
     *rooms.OPERATIONS,
     *tokens.OPERATIONS,
     *uploads.OPERATIONS,
+    *users.OPERATIONS,
 )

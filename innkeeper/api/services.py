@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
-from innkeeper.api.rate_limits import RateLimits
+from innkeeper.api.rate_limits import RateLimit, RateLimits
 from innkeeper.core.ids import Ids
 from innkeeper.interfaces import (
     BuildRunner,
@@ -21,6 +21,11 @@ from innkeeper.interfaces import (
 
 async def _nothing() -> None:
     return
+
+
+def _verification_emails() -> RateLimit:
+    """Three an hour for one user (behaviour.md 7.4)."""
+    return RateLimit("verification e-mails for this user", 3, 3600.0, callers_max=10_000)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,6 +51,7 @@ class Services:
     registry: CollectorRegistry
     refresh_gauges: Callable[[], Awaitable[None]] = _nothing
     rate_limits: RateLimits = field(default_factory=RateLimits)
+    verification_emails: RateLimit = field(default_factory=_verification_emails)
 
     def context(self) -> Context:
         """The surroundings of one use case, as of now."""

@@ -608,6 +608,36 @@ class GoogleIdTokenObject(Struct, kw_only=True, gc=False):
     idToken: str
 
 
+class InnkeeperCreatedUserToken(Struct, kw_only=True, gc=False):
+    plainTextToken: str
+    userToken: InnkeeperUserToken
+
+
+class InnkeeperNewUser(Struct, kw_only=True, gc=False):
+    userEmail: str
+    orgName: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+
+
+class InnkeeperUser(Struct, kw_only=True, gc=False):
+    userId: str
+    userEmail: str
+    createdAt: Annotated[datetime, Meta(tz=True)]
+    createdBy: str
+    tokens: list[InnkeeperUserToken]
+
+
+class InnkeeperUserToken(Struct, kw_only=True, gc=False):
+    userTokenId: str
+    lastFourCharsOfKey: str
+    status: Literal["active", "revoked"]
+    createdAt: Annotated[datetime, Meta(tz=True)]
+    createdBy: str
+
+
+class InnkeeperUsersPage(Struct, kw_only=True, gc=False):
+    users: list[InnkeeperUser]
+
+
 class Invoice(Struct, kw_only=True, gc=False):
     status: str
     amountDue: int | float

@@ -3,7 +3,7 @@
 import click
 
 from innkeeper import __version__
-from innkeeper.cli import deploy, logs, processes, rooms, serve, up
+from innkeeper.cli import deploy, logs, processes, rooms, serve, up, users
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -27,6 +27,7 @@ for command in (
     rooms.room,
     processes.ps,
     logs.logs,
+    users.user,
     version,
 ):
     innkeeper.add_command(command)

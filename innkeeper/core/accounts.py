@@ -37,12 +37,25 @@ def held(scopes: frozenset[str], needed: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class User:
+    """A person, who holds tokens of their own; their ``scopes`` differ from organization to organization."""
+
+    user_id: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
-    """The holder of a valid org token."""
+    """The holder of a valid token, in the one organization that the call is about.
+
+    ``org_token_id`` is the token's id; ``user`` is there where it is a person's, and ``org_id`` is empty
+    for one who belongs to no organization.
+    """
 
     org_id: str
     org_token_id: str
     scopes: frozenset[str]
+    user: User | None = None
 
     def require(self, scope: str) -> None:
         """Raise :class:`MissingScope` unless the caller holds ``scope``."""
@@ -51,8 +64,8 @@ class Caller:
 
     @property
     def name(self) -> str:
-        """What ``createdBy`` and ``deletedBy`` show: a token has no e-mail."""
-        return self.org_token_id
+        """What ``createdBy`` and ``deletedBy`` show: a user's address; an org token has none."""
+        return self.org_token_id if self.user is None else self.user.email
 
 
 @dataclass(frozen=True, slots=True)

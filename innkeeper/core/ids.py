@@ -3,6 +3,8 @@
 import string
 from collections.abc import Callable
 
+# Tells a user's token from an organization's before anything is looked up.
+USER_TOKEN_PREFIX = "innkeeper_user_"  # noqa: S105
 _BASE36 = string.digits + string.ascii_lowercase
 _URL_SAFE = string.ascii_letters + string.digits
 # Without 0 and 1, and without the letters that are taken for them or for each other: I, L, O.
@@ -71,3 +73,7 @@ class Ids:
     def org_token(self) -> str:
         """The plain text of an org token; shown once, never stored."""
         return f"hathora_org_st_{self.secret()}_{self._bits(32):08x}"
+
+    def user_token(self) -> str:
+        """The plain text of a user's token; shown once, never stored."""
+        return f"{USER_TOKEN_PREFIX}{self.secret()}_{self._bits(32):08x}"

@@ -1,19 +1,40 @@
 """The organization: who owns apps, builds and tokens (behaviour.md 1.1, 8.5)."""
 
-from innkeeper.core.accounts import SCOPES, Caller, Org, held
-from innkeeper.core.errors import NotFound
+from dataclasses import dataclass
+
+from innkeeper.core.accounts import Caller, Org, held
+from innkeeper.core.errors import Exhausted, Invalid, MissingScope, NotFound
 from innkeeper.core.moments import from_ms, to_ms
+from innkeeper.core.people import scopes_of
 from innkeeper.interfaces import Context, Row, Tx
+from innkeeper.usecases import members
+
+ORGS_MAX = 10_000
+NAME_LENGTH_MAX = 64
 
 
-def list_orgs(tx: Tx, caller: Caller, wanted: None, context: Context) -> list[Org]:
-    """The organizations the caller belongs to: its token's."""
-    return [require_org(tx, caller.org_id)]
+@dataclass(frozen=True, slots=True)
+class OwnOrg:
+    """An organization with what the caller may do there."""
+
+    org: Org
+    scopes: frozenset[str]
 
 
-def expanded_scopes(caller: Caller) -> list[str]:
-    """The caller's scopes with what they include, in the contract's order (behaviour.md 8.5)."""
-    return [scope for scope in SCOPES if held(caller.scopes, scope)]
+def list_orgs(tx: Tx, caller: Caller, wanted: None, context: Context) -> list[OwnOrg]:
+    """The organizations the caller belongs to and may see, the longest first: a token's own one.
+
+    A user without any gets an empty list. Raises :class:`MissingScope` where none may be seen.
+    """
+    if caller.user is None:
+        theirs = [(caller.org_id, caller.scopes)]
+    else:
+        found = members.memberships(tx, caller.user.user_id)
+        theirs = [(org_id, scopes_of(grant)) for org_id, grant in found]
+    seen = [(org_id, scopes) for org_id, scopes in theirs if held(scopes, "orgs:read")]
+    if theirs and not seen:
+        raise MissingScope("orgs:read")
+    return [OwnOrg(require_org(tx, org_id), scopes) for org_id, scopes in seen]
 
 
 def require_own_org(caller: Caller, org_id: str | None) -> None:
@@ -35,20 +56,33 @@ def ensure_first_org(tx: Tx, context: Context) -> Org:
     settings.
     """
     row = tx.one("orgs.first")
-    most = context.policy.memory_mb_max
     if row is None:
-        org_id = context.ids.prefixed("org")
-        tx.run(
-            "orgs.insert",
-            org_id=org_id,
-            name="Innkeeper",
-            max_requested_memory_mb=most,
-            created_at=to_ms(context.now),
-        )
-        return require_org(tx, org_id)
-    if row["max_requested_memory_mb"] != most:
+        return create_org(tx, "Innkeeper", context)
+    if row["max_requested_memory_mb"] != context.policy.memory_mb_max:
+        most = context.policy.memory_mb_max
         tx.run("orgs.set_memory_max", org_id=row["org_id"], max_requested_memory_mb=most)
     return require_org(tx, row["org_id"])
+
+
+def create_org(tx: Tx, name: str, context: Context) -> Org:
+    """A new organization.
+
+    Raises :class:`Invalid` for a bad name, :class:`Exhausted` where there are too many.
+    """
+    if not 1 <= len(name) <= NAME_LENGTH_MAX:
+        raise Invalid("body.orgName", f"must have 1 to {NAME_LENGTH_MAX} characters")
+    counted = tx.one("orgs.count")
+    if counted is not None and counted["count"] >= ORGS_MAX:
+        raise Exhausted(f"There are {ORGS_MAX} organizations, the most that may be", 3600)
+    org_id = context.ids.prefixed("org")
+    tx.run(
+        "orgs.insert",
+        org_id=org_id,
+        name=name,
+        max_requested_memory_mb=context.policy.memory_mb_max,
+        created_at=to_ms(context.now),
+    )
+    return require_org(tx, org_id)
 
 
 def org_from(row: Row) -> Org:

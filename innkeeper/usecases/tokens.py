@@ -18,7 +18,7 @@ NAME_LENGTH_MAX = 64
 # The preset of INNKEEPER_ADMIN_TOKEN goes by this name.
 ADMIN_TOKEN_NAME = "innkeeper-admin"  # noqa: S105 (a name, not a secret)
 # Longer texts are no tokens of ours, and are not hashed.
-_PLAIN_LENGTH_MAX = 1024
+PLAIN_LENGTH_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def authenticate(tx: Tx, text: str) -> Caller:
 
     Raises :class:`Unauthenticated` where it is unknown or revoked, with one message.
     """
-    hashed = token_hash(text) if len(text) <= _PLAIN_LENGTH_MAX else ""
+    hashed = token_hash(text) if len(text) <= PLAIN_LENGTH_MAX else ""
     row = tx.one("tokens.by_hash", token_hash=hashed)
     if (
         row is None
@@ -118,7 +118,7 @@ def preset_admin_token(tx: Tx, org_id: str, plain_text: str, context: Context) -
     printable = (
         plain_text.isascii() and plain_text.isprintable() and plain_text == plain_text.strip()
     )
-    if not printable or not 16 <= len(plain_text) <= _PLAIN_LENGTH_MAX:
+    if not printable or not 16 <= len(plain_text) <= PLAIN_LENGTH_MAX:
         # A header carries no more than that, and loses the spaces around it.
         raise Invalid("INNKEEPER_ADMIN_TOKEN", "must have 16 or more printable ASCII characters")
     hashed = token_hash(plain_text)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import innkeeper.api
 from innkeeper.api import contract
+from innkeeper.api.operation import ANY_CALLER
 from innkeeper.api.rows import OPERATIONS
 from innkeeper.testing.contract_check import check_reply
 from innkeeper.usecases import tokens
@@ -67,6 +68,8 @@ async def test_a_token_needs_the_scope(client: httpx.AsyncClient, house: Any) ->
     made = await studio.ask(tokens.create_token, wanted)
     client.headers["authorization"] = f"Bearer {made.plain_text}"
     for row in GUARDED:
+        if row.scope == ANY_CALLER:
+            continue
         reply = await call(client, row.operation_id)
         said = (row.operation_id, reply.status_code, reply.json()["message"])
         assert said == (row.operation_id, 401, f"Missing scope: {row.scope}")

@@ -14,3 +14,7 @@ VALUES (:org_id, :name, :max_requested_memory_mb, NULL, NULL, :created_at)
 -- name: set_memory_max
 -- What one process may ask for at the most.
 UPDATE orgs SET max_requested_memory_mb = :max_requested_memory_mb WHERE org_id = :org_id
+
+-- name: count
+-- How many organizations there are.
+SELECT COUNT(*) AS count FROM orgs
