@@ -9,6 +9,7 @@ import binascii
 import json
 import platform
 import re
+import tarfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -17,6 +18,7 @@ from innkeeper.core.errors import BuildFailed, RuntimeAway
 from innkeeper.interfaces import BuiltImage
 from innkeeper.runtime.archive import ArchiveLimits, check_archive, normalise
 from innkeeper.runtime.container_spec import LABEL_INSTALLATION, ContainerSettings
+from innkeeper.runtime.dockerfile_flags import check_dockerfile
 from innkeeper.runtime.engine import Engine
 
 Log = Callable[[str], None]
@@ -25,6 +27,7 @@ _SILENCE_S = 30 * 60.0  # the longest build; the caller bounds it as a whole
 _PIECE_BYTES = 256 * 1024
 _CPU_SHARES = 128  # an eighth of a whole core's weight: games come first
 _LINE_CHARS_MAX = 4000
+_DOCKERFILE_BYTES_MAX = 1024**2
 _KEY = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 # A registry's image and nothing else: other forms would read files of this machine.
@@ -66,6 +69,7 @@ class ContainerBuilder:
             for warning in facts.warnings:
                 log(warning)
             await asyncio.to_thread(normalise, archive, facts, self._limits, context)
+            check_dockerfile(await asyncio.to_thread(_dockerfile, context))
             await self._run_build(ref, context, log)
         except OSError as error:
             raise BuildFailed(f"the server could not keep the archive: {error.strerror}") from error
@@ -79,6 +83,10 @@ class ContainerBuilder:
             "rm": True,
             "forcerm": True,
             "cpushares": _CPU_SHARES,
+            # Podman's own words for a network namespace: without them, steps have the host's network.
+            "nsoptions": json.dumps(
+                [{"Name": "network", "Host": False, "Path": self._settings.prefix}]
+            ),
             "labels": json.dumps({LABEL_INSTALLATION: self._settings.installation}),
         }
         lines = self._engine.lines(
@@ -263,6 +271,22 @@ def _say(text: str, log: Log) -> str:
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:1000] if lines else "the builder gave no reason"
+
+
+def _dockerfile(context: Path) -> bytes:
+    """The Dockerfile of a normalised archive. Blocks. Raises ``BuildFailed``."""
+    with tarfile.open(context, "r:") as archive:
+        found = None
+        for entry in archive:
+            if entry.name == "Dockerfile":
+                found = entry  # the last one counts
+        file = archive.extractfile(found) if found is not None and found.isreg() else None
+        if file is None:
+            raise BuildFailed("the archive holds no Dockerfile at its root")
+        content = file.read(_DOCKERFILE_BYTES_MAX + 1)
+    if len(content) > _DOCKERFILE_BYTES_MAX:
+        raise BuildFailed("the Dockerfile is larger than 1 MB")
+    return content
 
 
 async def _pieces(path: Path) -> AsyncIterator[bytes]:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -31,7 +32,8 @@ async def engine(engine_socket: Path) -> AsyncIterator[Engine]:
 
 
 @pytest.fixture
-def builder(engine: Engine, harness: ContainerHarness) -> ContainerBuilder:
+async def builder(engine: Engine, harness: ContainerHarness) -> ContainerBuilder:
+    await harness.open()  # makes the bridge
     return ContainerBuilder(engine, harness.settings)
 
 
@@ -127,6 +129,40 @@ async def test_a_wrong_dockerfile_fails_with_the_reason(
 ) -> None:
     with pytest.raises(BuildFailed, match=words):
         await builder.build(key, archives.game(dockerfile), lambda line: None)
+
+
+async def test_a_step_has_a_network_of_its_own(
+    builder: ContainerBuilder, archives: Archives, key: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as private:
+        address = f"http://127.0.0.1:{private.getsockname()[1]}"
+        steps = f'ENV PROBE_MODE=exit PROBE_CALL=1 HATHORA_SERVER_URL={address}\nRUN ["/probe"]\n'
+        lines: list[str] = []
+        built = await builder.build(
+            key, archives.game(PROBE_DOCKERFILE + steps.encode()), lines.append
+        )
+    assert any(line.startswith("call failed") for line in lines)
+    await builder.delete(built.image_ref)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        'RUN --network=host ["/probe"]',
+        'run \\\n# a comment\n  --mount=type=cache,target=/x ["/probe"]',
+        "ONBUILD RUN --security=insecure /probe",
+        "FROM dir:/etc",
+        "COPY --from=oci-archive:/etc/x /a /b",
+    ],
+)
+async def test_what_could_reach_past_the_build_is_refused(
+    builder: ContainerBuilder, archives: Archives, key: str, steps: str
+) -> None:
+    with pytest.raises(BuildFailed, match=r"the Dockerfile (has RUN --|takes)"):
+        await builder.build(
+            key, archives.game(PROBE_DOCKERFILE + steps.encode()), lambda line: None
+        )
+    assert archives.only_the_archive()
 
 
 async def test_a_hostile_archive_never_reaches_the_engine(
