@@ -199,6 +199,11 @@ class Sdk:
         raise SdkError(error["name"], error.get("statusCode"), error["message"])
 
 
+def file_of(name: str, content: bytes) -> dict[str, Any]:
+    """A file as an argument of the SDK's upload calls."""
+    return {"fileName": name, "content": {"base64": base64.b64encode(content).decode()}}
+
+
 def find_node() -> str:
     """The locked Node of this environment, else the one on PATH."""
     try:

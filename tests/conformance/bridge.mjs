@@ -6,8 +6,8 @@
 //                                                | {id, ok: false, error: {name, statusCode, message}, replies}
 //   {id, op: "cancel", stream}                  -> {id, ok: true}
 //
-// `call` is like "roomsV2.createRoom"; a null argument counts as absent. A stream is read to its end and becomes
-// {text}; with `follow` it becomes {stream}, followed by {stream, chunk} … {stream, end: true} without an id.
+// `call` is like "roomsV2.createRoom"; a null argument counts as absent, {base64} stands for bytes. A stream is
+// read to its end and becomes {text}; with `follow` it becomes {stream}, followed by {stream, chunk} … {stream, end: true} without an id.
 // `replies` are the raw replies that the SDK got: {method, url, status, headers, body (base64) | null for streams}.
 import { AsyncLocalStorage } from "node:async_hooks";
 import { createInterface } from "node:readline";
@@ -80,10 +80,19 @@ async function follow(id, stream) {
   }
 }
 
+// JSON has no bytes: an object of nothing but `base64` stands for them, however deep.
+function revived(value) {
+  if (value === null || typeof value !== "object") return value;
+  if (Array.isArray(value)) return value.map(revived);
+  const names = Object.keys(value);
+  if (names.length === 1 && names[0] === "base64") return new Uint8Array(Buffer.from(value.base64, "base64"));
+  return Object.fromEntries(names.map((name) => [name, revived(value[name])]));
+}
+
 async function call({ id, client, call, args, follow: live }) {
   const [group, name] = call.split(".");
   const target = clients.get(client)[group];
-  const value = await target[name](...args.map((arg) => arg ?? undefined));
+  const value = await target[name](...args.map((arg) => revived(arg) ?? undefined));
   if (!(value instanceof ReadableStream)) return value ?? null;
   if (!live) return { text: await collect(value) };
   follow(id, value);
