@@ -1,5 +1,7 @@
 """What the watch makes of a runtime: when a process counts as bound."""
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,18 +35,28 @@ def watch_of(runtime: Any, now: datetime) -> tuple[Watch, list[tuple[str, str]]]
     return Watch(runtime, lambda: now, lambda: 0.0, woken.append), woken
 
 
+async def look_once(watch: Watch) -> None:
+    """Let the watch poll the socket tables, without a clock of its own."""
+    task = asyncio.create_task(watch.run(lambda _: asyncio.sleep(0)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
 async def test_the_default_port_makes_a_process_run() -> None:
     """An additional port may be bound later, or on demand (behaviour.md 4.1: default port bound)."""
     watch, woken = watch_of(OneGame(DEFAULT), NOON)
     watch.expect_bind(("app", "Tokyo"), "p", (DEFAULT, VOICE))
-    watch._look()
+    await look_once(watch)
     assert woken == [("app", "Tokyo")]
 
 
 async def test_an_additional_port_does_not() -> None:
     watch, woken = watch_of(OneGame(VOICE), NOON)
     watch.expect_bind(("app", "Tokyo"), "p", (DEFAULT, VOICE))
-    watch._look()
+    await look_once(watch)
     assert woken == []
 
 
