@@ -4,6 +4,7 @@ Knows nothing of tokens but the id of the key that signed them.
 """
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -73,7 +74,11 @@ class KeySet:
 
 
 def _parsed(text: bytes) -> dict[str | None, jwt.PyJWK]:
-    found = jwt.PyJWKSet.from_json(text.decode())
+    told = json.loads(text)
+    keys = told.get("keys") if isinstance(told, dict) else None
+    if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
+        raise ValueError("not a JSON Web Key Set")
+    found = jwt.PyJWKSet.from_dict({"keys": keys})
     return {key.key_id: key for key in found.keys if key.public_key_use in (None, "sig")}
 
 
