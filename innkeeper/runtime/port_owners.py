@@ -16,7 +16,7 @@ _LOOK_AGAIN_S = (
 
 
 class PortOwners:
-    """For one thread. ``addresses``: where players come to, besides every address (the wildcard)."""
+    """For one thread. ``addresses``: where players come to."""
 
     def __init__(
         self, addresses: Sequence[str], monotonic: Callable[[], float] = time.monotonic
@@ -30,13 +30,18 @@ class PortOwners:
         self._diag.close()
 
     def bound(self, started: Started, ports: Sequence[PortSpec]) -> bool:
-        """Whether each port is bound by this process or its descendants. Microseconds while nobody
-        binds it.
+        """Whether players' traffic to each port reaches this process or its descendants.
+        Microseconds while nobody binds it.
+
+        A socket elsewhere, as one for IPv6 only where players come by IPv4, does not count.
         """
         return bool(ports) and all(
             any(
-                self._owns(started, bound)
-                for bound in self._diag.find(port.protocol, port.host_port, self._addresses)
+                taker is not None and self._owns(started, taker)
+                for taker in (
+                    self._diag.taker(port.protocol, port.host_port, address)
+                    for address in self._addresses
+                )
             )
             for port in ports
         )

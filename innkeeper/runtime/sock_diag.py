@@ -101,7 +101,11 @@ class SockDiag:
 
     def is_bound(self, protocol: str, port: int, address: str) -> bool:
         """Whether traffic to ``address``:``port`` has a taker, a dual-stack socket included."""
-        return self._lookup(_family(address), _protocol(protocol), port, address) is not None
+        return self.taker(protocol, port, address) is not None
+
+    def taker(self, protocol: str, port: int, address: str) -> Bound | None:
+        """The socket that takes traffic to ``address``:``port``, as the kernel would choose it."""
+        return self._lookup(_family(address), _protocol(protocol), port, address)
 
     def bound(self, protocol: str) -> list[Bound]:
         """Every TCP listener, or every unconnected UDP socket: one walk for many questions."""

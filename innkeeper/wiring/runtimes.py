@@ -90,8 +90,11 @@ def player_address(public_host: str) -> str:
     Behind a router the public one is not here: then it is the primary one.
     """
     try:
-        address = socket.gethostbyname(public_host)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        if ":" in public_host:
+            family, address = socket.AF_INET6, public_host
+        else:
+            family, address = socket.AF_INET, socket.gethostbyname(public_host)
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((address, 0))
     except OSError:
         return primary_address()

@@ -52,6 +52,7 @@ def test_a_wildcard_serves_the_gateway_too() -> None:
 
 def test_players_reach_loopback_or_the_primary_address() -> None:
     assert player_address("localhost") == "127.0.0.1"
+    assert player_address("::1") == "::1"
     # Not an address of this machine: players come through a router.
     assert player_address("192.0.2.9") != "192.0.2.9"
     assert public_ip("192.0.2.9") == "192.0.2.9"
