@@ -31,7 +31,7 @@ from innkeeper.runtime.container_spec import (
     ContainerSettings,
     log_format,
     moment,
-    phase,
+    phase_of,
     process_body,
     process_name,
 )
@@ -128,6 +128,11 @@ class ContainerRuntime:
 
     async def _start(self, spec: ProcessSpec) -> datetime:
         sandbox_id = spec.sandbox_id or _OWN + spec.process_id
+        if self._sandboxes.known(sandbox_id) is None:
+            # Not made by us just now: the process may have been here before, and have ended.
+            ended = await self._ended(spec.process_id)
+            if ended is not None:
+                return ended
         sandbox = await self._sandboxes.make(sandbox_id, spec.ports)
         created = await self._create(spec, sandbox_id, sandbox)
         if created.missing and not await self._sandboxes.find(sandbox_id):
@@ -138,7 +143,7 @@ class ContainerRuntime:
         name = process_name(self._settings, spec.process_id)
         if created.in_use:
             state = await self._state(name)
-            if phase(str(state.get("Status"))) != "created":
+            if phase_of(state) != "created":
                 # Never start an ended one again: its end is a fact that the next pass must see.
                 self._watch(spec.process_id, sandbox_id, sandbox)
                 return moment(state.get("StartedAt")) or truncate(datetime.now(UTC))
@@ -149,6 +154,14 @@ class ContainerRuntime:
             raise _start_failure(started, spec.image_ref)
         self._watch(spec.process_id, sandbox_id, sandbox)
         return truncate(datetime.now(UTC))
+
+    async def _ended(self, process_id: str) -> datetime | None:
+        """When a process that has ended was started; ``None`` for any other."""
+        name = process_name(self._settings, process_id)
+        answer = await self._engine.call("GET", f"/containers/{name}/json")
+        if not answer.ok or phase_of(answer.data["State"]) != "exited":
+            return None
+        return moment(answer.data["State"].get("StartedAt")) or truncate(datetime.now(UTC))
 
     async def _create(self, spec: ProcessSpec, sandbox_id: str, sandbox: SandboxFacts) -> Answer:
         url = (

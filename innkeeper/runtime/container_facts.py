@@ -11,7 +11,7 @@ from typing import Any
 from innkeeper.core.processes import Exit
 from innkeeper.core.snapshot import Phase
 from innkeeper.runtime import proc_table
-from innkeeper.runtime.container_spec import LABEL_PROCESS, exit_of, moment, phase
+from innkeeper.runtime.container_spec import LABEL_PROCESS, exit_of, moment, phase, phase_of
 from innkeeper.runtime.engine import Engine
 from innkeeper.runtime.oom import memory_kills, was_killed
 
@@ -24,6 +24,7 @@ class Facts:
 
     container_id: str
     phase: Phase
+    listed_as: Phase  # the listing's word, which may be "created" for one that has ended
     started_at: datetime | None = None
     pid: int | None = None
     pid_ticks: int | None = None  # when the kernel started it: with the pid, its identity
@@ -45,6 +46,10 @@ class ContainerFacts:
         """Drop what is known of a removed container."""
         self._known.pop(process_id, None)
         self._details.pop(process_id, None)
+
+    def known(self, process_id: str) -> Facts | None:
+        """What was last seen of a container."""
+        return self._known.get(process_id)
 
     def explain(self, process_id: str, detail: str) -> None:
         """Add words to the exit that is to come: why we ended it."""
@@ -89,22 +94,21 @@ class ContainerFacts:
         container_id = str(container["Id"])
         now = phase(str(container.get("State", "")))
         known = self._known.get(str(container["Labels"][LABEL_PROCESS]))
-        if known is not None and known.container_id == container_id and known.phase == now:
+        if known is not None and known.container_id == container_id and known.listed_as == now:
             return known
-        if now == "created":
-            return Facts(container_id, now)
         async with self._inspecting:
             answer = await self._engine.call("GET", f"/containers/{container_id}/json")
         if not answer.ok:
             return None
         state = answer.data["State"]
-        phase_now = phase(str(state.get("Status", "")))
+        phase_now = phase_of(state)
         ended = phase_now == "exited"
         detail = self._details.get(str(container["Labels"][LABEL_PROCESS]), "")
         pid = int(state.get("Pid") or 0) or None
         return Facts(
             container_id=container_id,
             phase=phase_now,
+            listed_as=now,
             started_at=moment(state.get("StartedAt")),
             pid=pid,
             pid_ticks=proc_table.start_ticks(pid) if pid is not None else None,

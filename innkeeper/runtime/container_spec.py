@@ -168,6 +168,14 @@ def phase(state: str) -> Phase:
     return _PHASES.get(state.lower(), "exited")
 
 
+def phase_of(state: Mapping[str, Any]) -> Phase:
+    """The phase of an inspected container. One that was started before and is not any more has ended:
+    Podman calls it created again after the machine was restarted.
+    """
+    now = phase(str(state.get("Status", "")))
+    return "exited" if now == "created" and moment(state.get("StartedAt")) is not None else now
+
+
 def moment(text: str | None) -> datetime | None:
     """A moment of the engine's, in whole milliseconds; its zero moment is ``None``."""
     if not text or text.startswith("0001-"):
@@ -176,8 +184,13 @@ def moment(text: str | None) -> datetime | None:
 
 
 def exit_of(state: Mapping[str, Any], killed_for_memory: bool, detail: str = "") -> Exit:
-    """How a container ended. Engines tell a signal as 128 + its number, as shells do."""
+    """How a container ended. Engines tell a signal as 128 + its number, as shells do.
+
+    Nothing is known of an end that nobody saw: the machine's own.
+    """
     code = int(state.get("ExitCode", 0))
+    if phase(str(state.get("Status", "exited"))) == "created":
+        return Exit(None, None, killed_for_memory, truncate(datetime.now(UTC)), detail)
     started, finished = moment(state.get("StartedAt")), moment(state.get("FinishedAt"))
     at = finished or started or truncate(datetime.now(UTC))
     if started is not None:

@@ -206,6 +206,7 @@ class EngineService:
             if not boot_file.exists() or boot_file.read_text() != proc_table.boot_id():
                 # Podman takes what it finds here for running; where /run is a disk, a restart leaves it.
                 unmount_below(self._run_dir)
+                unmount_below(self._dir)
                 shutil.rmtree(self._run_dir)
         for path in (self._dir, self._run_dir):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ network, is made ahead. Packets go through the kernel only.
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from innkeeper.runtime.engine import Answer, Engine
 from innkeeper.runtime.sock_diag import SockDiag
 from innkeeper.runtime.subnets import candidates, routed
 
+_log = logging.getLogger(__name__)
 # "listen udp4 :2345: bind: address already in use", "Bind for 0.0.0.0:80 failed: port is already allocated"
 _TAKEN = re.compile(r":(\d+)(?:: bind: address already in use| failed: port is already allocated)")
 _MAKING_MAX = 4  # an engine adds a sandbox's rules under one lock; more at once only wait
@@ -81,12 +83,19 @@ class Sandboxes:
                     return facts
             started = await self._engine.call("POST", f"/containers/{name}/start")
             if not started.ok:
-                await self.remove(sandbox_id)
+                await self._give_up(sandbox_id)
                 raise _failure(started)
             facts = await self.find(sandbox_id)
         if facts is None:
             raise StartFailed("the network sandbox ended as soon as it was made")
         return facts
+
+    async def _give_up(self, sandbox_id: str) -> None:
+        """Remove what would not start, so that a repeat makes it anew; the failure itself is told."""
+        try:
+            await self.remove(sandbox_id)
+        except RuntimeAway as error:
+            _log.warning("%s", error.message)
 
     async def find(self, sandbox_id: str) -> SandboxFacts | None:
         """Ask the engine for a running sandbox's facts, and remember them."""

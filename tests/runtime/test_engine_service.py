@@ -174,3 +174,50 @@ async def test_processes_live_through_the_death_of_the_service(
     ended = await until_exited(after, spec.process_id)
     assert ended.code == 0
     await after.close()
+
+
+async def test_what_ran_when_the_machine_was_restarted_has_ended(
+    driver: ContainerRuntime, data_dir: Path, probe: Path
+) -> None:
+    found = await find_engine(data_dir)
+    assert found.service is not None
+    engine = Engine(found.socket_path)
+    await engine.open()
+    await build_probe(engine, await asyncio.to_thread(probe.read_bytes))
+    harness = ContainerHarness(found.socket_path)
+    spec = harness.spec(driver, harness.ports("tcp"))
+    await driver.start(spec)
+    await until_bound(driver, spec)
+    end_as_a_machine_does(data_dir, found.socket_path.parent)
+    await found.service.ensure()
+    after = ContainerRuntime(Engine(found.socket_path), SETTINGS)
+    await after.open()
+    now = (await after.observe()).processes[spec.process_id]
+    assert now.phase == "exited"
+    assert now.exit is not None
+    assert (now.exit.code, now.exit.signal) == (None, None)
+    await after.start(spec)
+    assert (await after.observe()).processes[spec.process_id].phase == "exited"
+    await after.remove(spec.process_id)
+    again = harness.spec(after, spec.ports)
+    await after.start(again)
+    await until_bound(after, again)
+    await after.remove(again.process_id)
+    await after.close()
+    await engine.close()
+
+
+def end_as_a_machine_does(data_dir: Path, run_dir: Path) -> None:
+    """Kill the service and all that its containers run, leave their mounts behind, and call it a new boot."""
+    os.kill(pid_of(data_dir), signal.SIGKILL)
+    for monitor in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"conmon" not in (told := monitor.read_bytes()) or bytes(run_dir) not in told:
+                continue
+            pid = int(monitor.parent.name)
+            children = (monitor.parent / "task" / str(pid) / "children").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # somebody else's, gone meanwhile
+        for one in (pid, *map(int, children)):
+            os.kill(one, signal.SIGKILL)
+    (run_dir / "boot_id").write_text("another boot")
