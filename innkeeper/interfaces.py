@@ -9,9 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from innkeeper.core.billing import Prices
 from innkeeper.core.ids import Ids
 from innkeeper.core.players import GoogleIdentity
 from innkeeper.core.snapshot import Limits, ProcessSeen
+from innkeeper.core.usage import UsageSeen
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -77,6 +79,8 @@ class Policy:
     registry_builds: bool = True
     lobbies_per_player_hour: int = 10  # 0: as many as they like
     public_url: str | None = None  # of the API; None: as each request addressed it
+    prices: Prices = Prices()
+    monthly_vcpu_hours_limit: float | None = None  # of each organization that has none of its own
 
 
 @dataclass(slots=True)
@@ -209,6 +213,12 @@ class Runtime(Protocol):
 
     def connections(self, process_id: str, ports: Sequence[PortSpec]) -> int | None:
         """Players' connections now; ``None`` where they cannot be measured."""
+        ...
+
+    async def usage(self, process_ids: Collection[str]) -> Mapping[str, UsageSeen]:
+        """What each has used, as far as the machine still tells; one that is gone is left out. Also of a
+        process that has ended, until it is removed. For some hundred processes at a time.
+        """
         ...
 
     async def make_sandbox(self, spec: SandboxSpec) -> str | None:

@@ -3,9 +3,11 @@
 from innkeeper.api import (
     app_builds,
     apps,
+    billing,
     builds,
     deployments,
     discovery,
+    fleets,
     lobbies,
     logs,
     management,
@@ -16,6 +18,7 @@ from innkeeper.api import (
     rooms,
     tokens,
     uploads,
+    usage,
     users,
 )
 from innkeeper.api.operation import Operation
@@ -23,9 +26,11 @@ from innkeeper.api.operation import Operation
 OPERATIONS: tuple[Operation, ...] = (
     *app_builds.OPERATIONS,
     *apps.OPERATIONS,
+    *billing.OPERATIONS,
     *builds.OPERATIONS,
     *deployments.OPERATIONS,
     *discovery.OPERATIONS,
+    *fleets.OPERATIONS,
     *lobbies.OPERATIONS,
     *logs.OPERATIONS,
     *management.OPERATIONS,
@@ -36,5 +41,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *rooms.OPERATIONS,
     *tokens.OPERATIONS,
     *uploads.OPERATIONS,
+    *usage.OPERATIONS,
     *users.OPERATIONS,
 )

@@ -1,7 +1,7 @@
 """One frozen settings object. Every field is a flag of ``serve`` and an ``INNKEEPER_…`` variable.
 
 The flags, the variables and the page ``docs/reference/settings.md`` are all made from these fields. They
-stand by subject in ``machine.py`` and ``players.py``.
+stand by subject in ``machine.py``, ``players.py`` and ``billing.py``.
 """
 
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from innkeeper.config import values
+from innkeeper.config.billing import BillingSettings
 from innkeeper.config.machine import MachineSettings, RuntimeChoice
 from innkeeper.config.players import PlayerSettings
 from innkeeper.core.errors import Invalid
@@ -31,7 +32,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(PlayerSettings, MachineSettings):
+class Settings(BillingSettings, PlayerSettings, MachineSettings):
     """How one control plane runs. Durations end in ``_s`` (seconds). The last base's fields come first."""
 
     @classmethod
@@ -89,6 +90,8 @@ class Settings(PlayerSettings, MachineSettings):
             registry_builds=registry_builds,
             lobbies_per_player_hour=self.lobbies_per_player_hour,
             public_url=self.public_url,
+            prices=self.prices(),
+            monthly_vcpu_hours_limit=self.monthly_vcpu_hours,
         )
 
     @property

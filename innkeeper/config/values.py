@@ -9,6 +9,7 @@ import os
 import re
 import socket
 from collections.abc import Callable
+from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import NamedTuple
@@ -91,6 +92,17 @@ def zero_or(low: int, high: int) -> Callable[[str], int]:
         if not _DIGITS.match(text) or not (int(text) == 0 or low <= int(text) <= high):
             raise ValueError(f"must be 0 or a whole number between {low} and {high}")
         return int(text)
+
+    return read
+
+
+def dollars(high: int) -> Callable[[str], int]:
+    """An amount of money up to ``high`` dollars, exact: as millionths of a dollar."""
+
+    def read(text: str) -> int:
+        if not _NUMBER.match(text) or Decimal(text) > high:
+            raise ValueError(f"must be dollars between 0 and {high}, with six decimals at the most")
+        return int(Decimal(text).scaleb(6))
 
     return read
 

@@ -25,7 +25,7 @@ from innkeeper.core.processes import Process
 from innkeeper.interfaces import Clock, Context, Logs, Policy, ProcessSpec, Runtime, Store, Tx
 from innkeeper.reconciler.specs import process_spec
 from innkeeper.reconciler.watch import Watch
-from innkeeper.usecases import lifecycle
+from innkeeper.usecases import lifecycle, metering
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -158,8 +158,14 @@ class Performer:
         )
 
     async def _remove(self, process_id: str) -> None:
-        """Its log first: what the runtime holds of it goes with it."""
+        """Its log and its last counters first: what the runtime holds of it goes with it."""
         around = self._around
         await around.logs.keep(process_id, await around.runtime.log_source(process_id))
+        used = (await around.runtime.usage([process_id])).get(process_id)
+        if used is not None:
+            cpu_ms, sent = used.cpu_ms, used.egress_bytes
+            await around.record(
+                lambda tx, c: metering.record_last(tx, process_id, cpu_ms, sent, c.now)
+            )
         await around.runtime.remove(process_id)
         await around.record(lambda tx, c: lifecycle.record_removed(tx, process_id, c))

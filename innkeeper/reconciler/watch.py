@@ -56,6 +56,13 @@ class Watch:
         """The runtime is away: what it showed last proves nothing."""
         self._listing = None
 
+    def running(self) -> tuple[tuple[str, ...], datetime | None]:
+        """What the latest listing shows running, and when it began; nothing and ``None`` without one."""
+        if self._listing is None:
+            return (), None
+        shown = self._listing.processes
+        return tuple(p for p, seen in shown.items() if seen.phase == "running"), self._taken_at
+
     def sandboxes(self) -> tuple[set[str], datetime] | None:
         """The sandboxes that the latest listing shows, and when it began; ``None`` while there is none."""
         if self._listing is None or self._taken_at is None:

@@ -13,6 +13,7 @@ from typing import Any
 from innkeeper.core.errors import RuntimeAway, StartFailed
 from innkeeper.core.moments import truncate
 from innkeeper.core.snapshot import ProcessSeen
+from innkeeper.core.usage import UsageSeen
 from innkeeper.interfaces import (
     Capabilities,
     Listing,
@@ -21,6 +22,7 @@ from innkeeper.interfaces import (
     ProcessSpec,
     SandboxSpec,
 )
+from innkeeper.runtime import usage_container
 from innkeeper.runtime.conntrack import Flows, forget_flows
 from innkeeper.runtime.container_facts import ContainerFacts
 from innkeeper.runtime.container_listing import ContainerListing, SandboxSeen
@@ -41,6 +43,7 @@ from innkeeper.runtime.engine_events import process_events
 from innkeeper.runtime.engine_limits import hard_limits
 from innkeeper.runtime.netns import NetSpace, NetSpaces
 from innkeeper.runtime.sandbox import Sandboxes, SandboxFacts, force_remove
+from innkeeper.runtime.usage_container import Inside, Measurable
 
 _OWN = "own-"  # the sandbox of a process that was given none: named after the process
 _OWN_LOST_AFTER_S = 600  # by then its process has joined, or never will
@@ -295,6 +298,22 @@ class ContainerRuntime:
                 return None
             total += flows
         return total
+
+    async def usage(self, process_ids: Collection[str]) -> Mapping[str, UsageSeen]:
+        """From the control groups and network namespaces; after its end what its sandbox has sent."""
+        places = [await self._measurable(process_id) for process_id in process_ids]
+        return await asyncio.to_thread(usage_container.read, places)
+
+    async def _measurable(self, process_id: str) -> Measurable:
+        facts = self._facts.known(process_id)
+        if facts is not None and facts.phase == "running" and facts.pid is not None:
+            return Measurable(process_id, Inside(facts.container_id, facts.pid), None)
+        sandbox_id = self._joined.get(process_id)
+        if sandbox_id is None or facts is None:
+            return Measurable(process_id, None, None)
+        holder = self._sandboxes.known(sandbox_id) or await self._sandboxes.find(sandbox_id)
+        inside = None if holder is None else Inside(holder.container_id, holder.pid)
+        return Measurable(process_id, None, inside)
 
     async def log_source(self, process_id: str) -> LogSource | None:
         """The engine's log file of the container."""

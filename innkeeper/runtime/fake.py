@@ -6,7 +6,7 @@ lives in a :class:`FakeHost`, which outlives the driver as real containers outli
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 from innkeeper.core.errors import PortTaken, RuntimeAway, StartFailed
 from innkeeper.core.processes import Exit
 from innkeeper.core.snapshot import ProcessSeen
+from innkeeper.core.usage import UsageSeen
 from innkeeper.interfaces import (
     Capabilities,
     Clock,
@@ -35,6 +36,7 @@ class FakeProcess:
     connections: int | None = 0
     exit: Exit | None = None
     terms: int = 0
+    usage: UsageSeen = UsageSeen(0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -76,6 +78,11 @@ class FakeRuntime:
             owner = self.host.ports.setdefault(port.host_port, spec.sandbox_id or spec.process_id)
             if owner not in (spec.process_id, spec.sandbox_id):
                 raise PortTaken(port.host_port, f"process {owner}")
+        if spec.sandbox_id is not None:
+            # As a real driver does where the one made ahead is gone.
+            self.host.sandboxes.setdefault(
+                spec.sandbox_id, SandboxSpec(spec.sandbox_id, spec.deployment_id, spec.ports)
+            )
         self.host.starts[spec.process_id] = self.host.starts.get(spec.process_id, 0) + 1
         process = FakeProcess(spec, self._clock(), self.host.binds)
         self.host.processes[spec.process_id] = process
@@ -133,6 +140,12 @@ class FakeRuntime:
         """As set on the fake process."""
         process = self.host.processes.get(process_id)
         return 0 if process is None else process.connections
+
+    async def usage(self, process_ids: Collection[str]) -> Mapping[str, UsageSeen]:
+        """As set on the fake processes."""
+        self._check_here()
+        here = self.host.processes
+        return {each: here[each].usage for each in process_ids if each in here}
 
     async def make_sandbox(self, spec: SandboxSpec) -> str | None:
         """Made at once; its ports are held."""

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from innkeeper.core.errors import PortTaken, RuntimeAway, StartFailed
 from innkeeper.core.moments import from_ms, to_ms
 from innkeeper.core.processes import Exit
 from innkeeper.core.snapshot import ProcessSeen
+from innkeeper.core.usage import UsageSeen
 from innkeeper.interfaces import (
     Capabilities,
     Clock,
@@ -34,6 +35,7 @@ from innkeeper.runtime import cgroups, images, places, started, supervisor
 from innkeeper.runtime.port_owners import PortOwners
 from innkeeper.runtime.process_spec import host_env, supervisor_spec
 from innkeeper.runtime.started import Started
+from innkeeper.runtime.usage_process import ProcessUsage
 from innkeeper.runtime.zygote_client import ZygoteClient
 
 _log = logging.getLogger(__name__)
@@ -73,6 +75,7 @@ class ProcessRuntime:
         self._addresses = tuple(addresses)
         self._cgroup = cgroups.layout() if os.geteuid() == 0 else None
         self._zygote = ZygoteClient(self._directory, log_bytes_max)
+        self._usage = ProcessUsage(self._where)
         self._hints: asyncio.Queue[str | None] = asyncio.Queue(_HINTS_MAX)
         self._hint_socket: socket.socket | None = None
         self._ports: PortOwners | None = None
@@ -308,6 +311,11 @@ class ProcessRuntime:
     def connections(self, process_id: str, ports: Sequence[PortSpec]) -> int | None:
         """Established TCP connections; ``None`` where a port is UDP."""
         return self._owners().connections(ports)
+
+    async def usage(self, process_ids: Collection[str]) -> Mapping[str, UsageSeen]:
+        """CPU and memory; egress of processes without a UDP port."""
+        known = [one for one in map(self._known, process_ids) if one is not None]
+        return await asyncio.to_thread(self._usage.read, known)
 
     async def log_source(self, process_id: str) -> LogSource | None:
         """Its raw output."""

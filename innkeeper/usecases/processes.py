@@ -8,11 +8,12 @@ import msgspec
 
 from innkeeper.core.accounts import Caller
 from innkeeper.core.catalog import App, Deployment
-from innkeeper.core.errors import Exhausted, Invalid, NotFound
+from innkeeper.core.errors import Invalid, NotFound
 from innkeeper.core.moments import from_ms, maybe_from_ms, to_ms
 from innkeeper.core.processes import STOPPED_BY_REQUEST, ExposedPort, Process
 from innkeeper.interfaces import Context, Row, Tx
 from innkeeper.usecases import apps, capacity, deployments
+from innkeeper.usecases.limits import check_limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,13 @@ class ProcessUsage:
 
 
 def usage_of(tx: Tx, process_id: str) -> ProcessUsage:
-    """What was measured of a process last: zeros, for nothing measures yet."""
-    return ProcessUsage()
+    """What was measured of a process last; zeros stand for what cannot be measured, too."""
+    row = tx.one("usage.last", process_id=process_id)
+    if row is None:
+        return ProcessUsage()
+    return ProcessUsage(
+        row["connections"] or 0, row["egress_bytes"] or 0, from_ms(row["connections_changed_at"])
+    )
 
 
 def exposed_ports(text: str) -> tuple[ExposedPort, ...]:
@@ -106,7 +112,7 @@ def new_process(
     machine is full (behaviour.md 4.2, 4.7).
     """
     _require_image(tx, deployment)
-    _check_limits(tx, org_id, deployment)
+    check_limits(tx, org_id, deployment, context)
     process_id = context.ids.uuid()
     capacity.take_capacity(tx, deployment.cpu_millis, deployment.memory_mb)
     seat = capacity.take_seat(tx, process_id, deployment, context)
@@ -136,20 +142,6 @@ def _require_image(tx: Tx, deployment: Deployment) -> None:
     if row is None or row["deleted_at"] is not None or row["expired_at"] is not None:
         why = "it was deleted; make a new build and a deployment of it to start processes again"
         raise NotFound("Build", deployment.build_id, why)
-
-
-def _check_limits(tx: Tx, org_id: str, deployment: Deployment) -> None:
-    org = tx.one("orgs.by_id", org_id=org_id)
-    limit = None if org is None else org["concurrent_vcpus_limit"]
-    if limit is None:
-        return
-    row = tx.one("processes.vcpus_of_org", org_id=org_id)
-    used = 0 if row is None else row["cpu_millis"]
-    if used + deployment.cpu_millis > limit * 1000:
-        raise Exhausted(
-            f"The organization's limit of {limit:g} concurrent vCPUs would be exceeded",
-            capacity.FULL_RETRY_S,
-        )
 
 
 def create_process(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Context) -> Process:

@@ -29,6 +29,7 @@ from innkeeper.interfaces import Context, Policy, Store, Tx
 from innkeeper.reconciler.build_runner import SerialBuildRunner
 from innkeeper.reconciler.loop import Reconciler
 from innkeeper.reconciler.perform import Surroundings
+from innkeeper.reconciler.sampling import Sampler, SamplerPace
 from innkeeper.reconciler.sandboxes import SandboxKeeper
 from innkeeper.store.opening import open_store
 from innkeeper.telemetry.gauges import Gauges
@@ -157,19 +158,18 @@ class ControlPlane:
             retention_hours=settings.log_retention_hours,
             clock=now,
         )
-        uploads = UploadsOnDisk(settings.data_dir / "uploads")
+        uploads, builds_dir = (
+            UploadsOnDisk(settings.data_dir / "uploads"),
+            settings.data_dir / "builds",
+        )
         around = Surroundings(
             store, runtime, self.logs, now, ids, policy, public_ip(policy.public_host), self._wake
         )
-        self.builds = SerialBuildRunner(
-            store, parts.builder, uploads, now, settings.data_dir / "builds"
-        )
-        keeper = (
-            SandboxKeeper(around, settings.sandboxes_ahead, SANDBOXES_MAX)
-            if runtime.capabilities.sandboxes and settings.sandboxes_ahead
-            else None
-        )
+        self.builds = SerialBuildRunner(store, parts.builder, uploads, now, builds_dir)
+        keeper = _sandbox_keeper(around, settings.sandboxes_ahead)
         self.reconciler = Reconciler(around, keeper, self._sweeps(around, self.logs))
+        pace = SamplerPace(settings.sample_interval_s)
+        self.sampler = Sampler(around, self.reconciler.watch, pace)
         registry = CollectorRegistry()
         self.services = Services(
             store=store,
@@ -215,7 +215,7 @@ class ControlPlane:
         """Serve until a signal; ``begun`` is called once requests are taken."""
         await self.builds.open()
         server = _server(self._settings, self.application, begun)
-        reconciling = asyncio.create_task(self.reconciler.run())
+        reconciling = asyncio.create_task(self._reconcile())
         serving = asyncio.create_task(server.serve(sockets))
         with _signals(lambda: self._end(server)):
             done, _ = await asyncio.wait(
@@ -229,6 +229,12 @@ class ControlPlane:
             # The loop never ends by itself: if it did, the reason must be seen.
             task.result()
 
+    async def _reconcile(self) -> None:
+        """Until cancelled. The sampler has its own tasks' time, and no pass waits for it."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.reconciler.run())
+            group.create_task(self.sampler.run())
+
     def _end(self, server: uvicorn.Server) -> None:
         server.should_exit = True
         self.application.end_streams()
@@ -238,6 +244,13 @@ async def _prune_logs(store: Store, logs: ProcessLogs) -> None:
     """An org may keep its logs for longer, or shorter, than the installation does."""
     kept = await logs.kept_ids()
     await logs.prune(await store.read(lambda tx: retention_cuts(tx, kept, now())))
+
+
+def _sandbox_keeper(around: Surroundings, ahead: int) -> SandboxKeeper | None:
+    """``None`` where the runtime makes no sandboxes, or none shall be made ahead."""
+    if not ahead or not around.runtime.capabilities.sandboxes:
+        return None
+    return SandboxKeeper(around, ahead, SANDBOXES_MAX)
 
 
 class _Server(uvicorn.Server):

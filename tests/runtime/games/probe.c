@@ -1,8 +1,9 @@
 /* A tiny game for the runtime suites: what it does is told by its environment.
  *
  *   PROBE_PORTS   "tcp:7777,udp:7778": ports to bind; each echoes what it gets
- *   PROBE_MODE    serve (default) | never (binds nothing) | exit | signal | eat | spill
- *   PROBE_VALUE   the exit code, the signal, or unused
+ *   PROBE_MODE    serve (default) | never (binds nothing) | exit | signal | eat | spill |
+ *                 burn (CPU time, then serves)
+ *   PROBE_VALUE   the exit code, the signal, milliseconds to burn, or unused
  *   PROBE_DELAY_MS  pause before binding
  *   PROBE_LINES   how many lines to print first
  *   PROBE_CALL    if set: GET HATHORA_SERVER_URL before binding, print the status line
@@ -96,6 +97,14 @@ static void spill(void)
     }
 }
 
+static void burn(int milliseconds)
+{
+    struct timespec used;
+    do
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    while (used.tv_sec * 1000 + used.tv_nsec / 1000000 < milliseconds);
+}
+
 static void serve(void)
 {
     char data[2048], ports[512];
@@ -155,6 +164,8 @@ int main(void)
     if (!strcmp(mode, "eat"))
         for (;;)
             memset(malloc(1 << 20), 1, 1 << 20);
+    if (!strcmp(mode, "burn"))
+        burn(value);
     if (!strcmp(mode, "spill"))
         spill();
     if (!strcmp(mode, "never"))

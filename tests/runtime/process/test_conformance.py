@@ -14,6 +14,7 @@ from innkeeper.runtime.process import ProcessRuntime
 from innkeeper.runtime.zygote_client import stop_zygote
 from innkeeper.testing.host_facts import processes_of
 from innkeeper.testing.runtime_suite import RuntimeHarness, RuntimeSuite
+from innkeeper.testing.usage_suite import UsageSuite
 
 World = Any
 
@@ -61,8 +62,8 @@ async def harness(world: World) -> AsyncIterator[RuntimeHarness]:
         await made.close()
     finally:
         stop_zygote(world.directory)
-    assert processes_of(world.directory) == []
+    assert processes_of(world.directory) == {}
 
 
-class TestProcessRuntime(RuntimeSuite):
+class TestProcessRuntime(RuntimeSuite, UsageSuite):
     """Every test of the suite."""
