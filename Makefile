@@ -1,6 +1,6 @@
 # The two commands: `make up` and `make test`. Stamp files make repeated runs quick.
 .DEFAULT_GOAL := help
-.PHONY: help up down install dev engine sample test test-fast check format types imports lint bench docs clean
+.PHONY: simulate help up down install dev engine sample test test-fast check format types imports lint bench docs clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -52,6 +52,9 @@ types: .venv/.stamp-dev
 
 imports: .venv/.stamp-dev
 	@$(BIN)/lint-imports
+
+simulate: .venv/.stamp-dev ## Seeded histories of the whole life cycle: SEEDS=1000 FIRST=1
+	@$(BIN)/python -m innkeeper.testing.simulate --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1)
 
 bench: dev ## Measure, and write bench/results.json
 	@$(BIN)/python -m bench

@@ -18,7 +18,13 @@ from innkeeper.core.actions import (
     SignalProcess,
     StartProcess,
 )
-from innkeeper.core.processes import APP_DELETED, IDLE_TIMEOUT, Process, bind_failed
+from innkeeper.core.processes import (
+    APP_DELETED,
+    IDLE_TIMEOUT,
+    Process,
+    bind_failed,
+    start_timed_out,
+)
 from innkeeper.core.snapshot import DeploymentFacts, Limits, Observation, ProcessSeen, Snapshot
 
 
@@ -49,7 +55,7 @@ def _next_action(
         return MarkStopping(process.process_id, APP_DELETED, limits.stop_grace_s)
     facts = snapshot.deployments[process.deployment_id]
     if process.booted_at is None:
-        return _unbooted(process, seen, facts, limits, now)
+        return _unbooted(process, seen, facts, snapshot, now)
     if process.started_at is None:
         return _unbound(process, process.booted_at, facts, observation, limits)
     return _idle(process, seen, facts, limits, now)
@@ -106,16 +112,33 @@ def _unbooted(
     process: Process,
     seen: ProcessSeen | None,
     facts: DeploymentFacts,
-    limits: Limits,
+    snapshot: Snapshot,
     now: datetime,
 ) -> Action | None:
+    limits, observed = snapshot.limits, snapshot.observation is not None
     if seen is not None and seen.phase == "running":
         return MarkBooted(process.process_id, seen.booted_at or now)
     if process.attempted_at is not None:
         # The driver was asked; ask again only when it had time to answer.
-        patient = timedelta(seconds=limits.start_retry_s)
-        return StartProcess(process.process_id) if now - process.attempted_at >= patient else None
+        if now - process.attempted_at < timedelta(seconds=limits.start_retry_s):
+            return None
+        if _tried_too_long(process, process.attempted_at, observed, limits, now):
+            reason = start_timed_out(limits.start_timeout_s)
+            return MarkStopping(process.process_id, reason, limits.idle_stop_grace_s)
+        return StartProcess(process.process_id)
     return StartProcess(process.process_id) if now >= start_after(facts, limits) else None
+
+
+def _tried_too_long(
+    process: Process, attempted_at: datetime, observed: bool, limits: Limits, now: datetime
+) -> bool:
+    """A start that fails half-way every time must not leave its players polling for ever.
+
+    Not while the engine is away, nor where nobody tried for as long: then a new try comes first.
+    """
+    patience = timedelta(seconds=limits.start_timeout_s)
+    began = process.scheduled_at or attempted_at
+    return observed and now - began >= patience > now - attempted_at
 
 
 def start_after(facts: DeploymentFacts, limits: Limits) -> datetime:

@@ -30,6 +30,11 @@ def bind_failed(port: int, seconds: float) -> str:
     return f"Failed to bind port {port} within {seconds:g} seconds"
 
 
+def start_timed_out(seconds: float) -> str:
+    """The reason of a process that the runtime never managed to start."""
+    return f"Image could not be started: every try within {seconds:g} seconds failed half-way"
+
+
 @dataclass(frozen=True, slots=True)
 class ExposedPort:
     """Where players reach a port: the host's name, and the host's port."""

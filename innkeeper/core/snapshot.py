@@ -61,6 +61,7 @@ class Limits:
     stop_grace_s: float = 30.0
     idle_stop_grace_s: float = 10.0
     start_retry_s: float = 5.0
+    start_timeout_s: float = 300.0
     kill_retry_s: float = 1.0
     backoff_max_s: float = 60.0
 

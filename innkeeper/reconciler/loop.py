@@ -82,6 +82,15 @@ class Reconciler:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def take_dirty(self) -> list[Key]:
+        """The keys that want a pass, each once; they are forgotten."""
+        keys, self._dirty = list(self._dirty), {}
+        return keys
+
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """The actions that are being performed."""
+        return set(self._tasks)
+
     async def one_pass(self, key: Key) -> list[Action]:
         """Load, decide, and hand each action to a task of its own; returns what was decided."""
         around = self._around
@@ -137,8 +146,7 @@ class Reconciler:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            keys, self._dirty = list(self._dirty), {}
-            for key in keys:
+            for key in self.take_dirty():
                 began = time.monotonic()
                 try:
                     await self.one_pass(key)

@@ -124,11 +124,12 @@ class Watch:
             if not self._waiting:
                 self._something_waits.clear()
                 await self._something_waits.wait()
-            self._look()
+            self.look()
             if self._waiting:
                 await sleep(self._pause_s())
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Look once at everything that waits to be bound."""
         for process_id, waiting in list(self._waiting.items()):
             if self._is_bound(process_id, waiting.ports):
                 self._wake(waiting.key)

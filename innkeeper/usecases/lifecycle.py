@@ -118,10 +118,7 @@ def record_terminated(
     process = processes.find(tx, process_id)
     if process is None or process.terminated_at is not None:
         return
-    at = context.now if exit_ is None else exit_.at
-    # A process that ended on its own while we were away did so after it began, whatever the clocks say.
-    begun = [process.created_at, process.booted_at, process.started_at, process.stopping_at]
-    at = max(moment for moment in (at, *begun) if moment is not None)
+    at = processes.not_before(process, context.now if exit_ is None else exit_.at)
     reason = start_failure or exit_reason(process, exit_)
     failed = ended_as_failed(process, exit_)
     processes.end_rooms(tx, process_id, f"{PROCESS_ENDED}: {reason}", to_ms(at))

@@ -205,15 +205,28 @@ def mark_stopping(tx: Tx, process: Process, reason: str, grace_s: float, context
     """Record that it shall stop and end its rooms; nothing where that is so already."""
     if process.stopping_at is not None or process.terminated_at is not None:
         return
-    end_rooms(tx, process.process_id, reason, to_ms(context.now))
+    at = to_ms(not_before(process, context.now))
+    end_rooms(tx, process.process_id, reason, at)
     tx.run(
         "processes.mark_stopping",
         process_id=process.process_id,
-        now=to_ms(context.now),
+        now=at,
         reason=reason,
         grace_s=grace_s,
     )
     context.wake.append((process.app_id, process.region))
+
+
+def not_before(process: Process, moment: datetime) -> datetime:
+    """``moment``, or the latest one that the process has seen: a clock may be set back, its story may not."""
+    begun = (
+        process.created_at,
+        process.scheduled_at,
+        process.booted_at,
+        process.started_at,
+        process.stopping_at,
+    )
+    return max(moment, *(known for known in begun if known is not None))
 
 
 def end_rooms(tx: Tx, process_id: str, reason: str, now_ms: int) -> None:

@@ -239,3 +239,23 @@ OOM = Exit(None, 9, True, T0)
 def test_how_an_end_is_told(record: Process, exit_: Exit | None, failed: bool, reason: str) -> None:
     assert ended_as_failed(record, exit_) is failed
     assert exit_reason(record, exit_) == reason
+
+
+def test_a_start_that_fails_half_way_every_time_is_given_up() -> None:
+    tried = new_process(
+        scheduled_at=NOON,
+        attempted_at=NOON + timedelta(seconds=295),
+    )
+    late = NOON + timedelta(seconds=301)
+    snapshot = Snapshot(
+        False, (tried,), {"dep": DeploymentFacts("dep", 7777, True)}, Observation(late, {})
+    )
+    (given_up,) = decide(snapshot, late)
+    assert isinstance(given_up, act.MarkStopping)
+    assert given_up.reason.startswith("Image could not be started")
+    # The engine is away: nothing is known, so it tries again once it is back.
+    (again,) = decide(replace(snapshot, observation=None), late)
+    assert isinstance(again, act.StartProcess)
+    # Nobody tried for as long, as after a night without a control plane: a new try comes first.
+    (fresh,) = decide(snapshot, late + timedelta(hours=8))
+    assert isinstance(fresh, act.StartProcess)

@@ -69,7 +69,7 @@ class House:
                     shown = self.loop.watch.sandboxes()
             keys = list(self.loop._dirty)
             self.loop._dirty.clear()
-            self.loop.watch._look()
+            self.loop.watch.look()
             decided = [action for key in keys for action in await self.loop.one_pass(key)]
             while self.loop._tasks:
                 await asyncio.gather(*self.loop._tasks)

@@ -125,7 +125,8 @@ WHERE org_id = :org_id AND removed = 0 AND terminated_at IS NULL
 
 -- name: mark_attempted
 -- Record the intent to start before the runtime hears of it.
-UPDATE processes SET scheduled_at = COALESCE(scheduled_at, :now), attempted_at = :now
+UPDATE processes SET scheduled_at = COALESCE(scheduled_at, CASE WHEN :now > created_at THEN :now ELSE created_at END),
+                     attempted_at = :now
 WHERE process_id = :process_id AND booted_at IS NULL AND terminated_at IS NULL AND stopping_at IS NULL
 
 -- name: mark_booted

@@ -37,7 +37,8 @@ FROM past_allocations WHERE room_id = :room_id ORDER BY scheduled_at, unschedule
 -- name: keep_allocation
 -- Move a room's current allocation to its history.
 INSERT INTO past_allocations (room_allocation_id, room_id, process_id, scheduled_at, unscheduled_at)
-SELECT room_allocation_id, room_id, process_id, scheduled_at, :now FROM rooms
+SELECT room_allocation_id, room_id, process_id, scheduled_at,
+       CASE WHEN :now > scheduled_at THEN :now ELSE scheduled_at END FROM rooms
 WHERE room_id = :room_id AND process_id IS NOT NULL
 
 -- name: destroy
@@ -79,7 +80,8 @@ ORDER BY r.created_at DESC, r.room_id LIMIT 100
 -- name: keep_allocations_of_process
 -- Move all current allocations on a process to the history.
 INSERT INTO past_allocations (room_allocation_id, room_id, process_id, scheduled_at, unscheduled_at)
-SELECT room_allocation_id, room_id, process_id, scheduled_at, :now FROM rooms WHERE process_id = :process_id
+SELECT room_allocation_id, room_id, process_id, scheduled_at,
+       CASE WHEN :now > scheduled_at THEN :now ELSE scheduled_at END FROM rooms WHERE process_id = :process_id
 
 -- name: destroy_on_process
 -- End every room on a process, with the reason.
