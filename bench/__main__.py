@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import allocation, growth, memory
+from bench import allocation, containers, growth, memory, processes, udp
 from bench.results import Measurement, not_measured, print_table, write_results
 from bench.run import MEMORY_FILE_SYSTEMS, ROOT, Run, file_system_of
 
@@ -22,6 +22,9 @@ GROUPS: dict[str, Group] = {
     "allocation": allocation.measure,
     "growth": growth.measure,
     "memory": memory.measure,
+    "containers": containers.measure,
+    "processes": processes.measure,
+    "udp": udp.measure,
 }
 RESULTS = ROOT / "bench" / "results.json"
 
