@@ -37,7 +37,7 @@ from innkeeper.runtime.container_spec import (
     process_body,
     process_name,
 )
-from innkeeper.runtime.disk_guard import guard_disks
+from innkeeper.runtime.disk_guard import guard_disks, guard_logs
 from innkeeper.runtime.engine import Answer, Engine
 from innkeeper.runtime.engine_events import process_events
 from innkeeper.runtime.engine_limits import hard_limits
@@ -77,7 +77,7 @@ class ContainerRuntime:
         self._flows = Flows()
         self._joined: dict[str, str] = {}  # process id -> sandbox id
         self._closed = asyncio.Event()
-        self._guard: asyncio.Task[None] | None = None
+        self._guards: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
         """Agree with the engine on an API version; make the network and the holder's image."""
@@ -90,14 +90,16 @@ class ContainerRuntime:
         )
         self._sandboxes.settings = self._settings
         await self._sandboxes.open()
-        self._guard = asyncio.create_task(
-            guard_disks(
-                self._facts.written_layers,
-                self._end_for_disk,
-                self._settings.writable_mb * 1024**2,
-                self._settings.disk_check_s,
-            )
+        disks = guard_disks(
+            self._facts.written_layers,
+            self._end_for_disk,
+            self._settings.writable_mb * 1024**2,
+            self._settings.disk_check_s,
         )
+        logs = guard_logs(
+            self._facts.running_logs, self._settings.log_bytes_max, self._settings.log_check_s
+        )
+        self._guards = [asyncio.create_task(disks), asyncio.create_task(logs)]
 
     async def _end_for_disk(self, process_id: str) -> None:
         self._facts.explain(
@@ -108,8 +110,8 @@ class ContainerRuntime:
     async def close(self) -> None:
         """Let go of sockets; what runs goes on running."""
         self._closed.set()
-        if self._guard is not None:
-            self._guard.cancel()
+        for guard in self._guards:
+            guard.cancel()
         self._spaces.close()
         await self._engine.close()
 

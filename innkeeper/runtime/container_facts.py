@@ -55,6 +55,14 @@ class ContainerFacts:
         """Add words to the exit that is to come: why we ended it."""
         self._details[process_id] = detail
 
+    def running_logs(self) -> list[Path]:
+        """The log files of what was last seen running."""
+        return [
+            facts.log_path
+            for facts in self._known.values()
+            if facts.phase == "running" and facts.log_path is not None
+        ]
+
     def written_layers(self) -> list[tuple[str, tuple[Path, ...]]]:
         """Process id and directories it writes to, of what was last seen running."""
         return [

@@ -35,7 +35,9 @@ class ContainerSettings:
 
     ``server_url``: what processes are told as HATHORA_SERVER_URL, by default the gateway's address
     and ``api_port``. ``writable_mb``: what a process may write to its own layer, in one file by the
-    kernel's limit, in all by a check every few seconds. ``nofile``/``nproc``: at most the server's
+    kernel's limit, in all by a check every few seconds. ``log_bytes_max``: what is kept of its output,
+    oldest dropped; the engine's own limit ``log_mb`` (it drops all) only counts while nobody
+    looks. ``nofile``/``nproc``: at most the server's
     own hard limits.
     """
 
@@ -45,7 +47,9 @@ class ContainerSettings:
     pids_max: int = 1024
     writable_mb: int = 4096
     disk_check_s: float = 5.0
+    log_check_s: float = 2.0
     log_mb: int = 1000
+    log_bytes_max: int = 100 * 1024**2
     nofile: int = 65536
     nproc: int = 65536
 

@@ -1,4 +1,4 @@
-"""Bounds what a process writes to its own layer, where the storage itself knows no quota.
+"""Bounds what a process writes to its own layer and its log, where the storage knows no quota.
 
 The kernel bounds each file (RLIMIT_FSIZE, set at the start); this looks at the sum every few seconds
 and ends a process that is over it.
@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from innkeeper.core.errors import RuntimeAway
+from innkeeper.runtime.log_bound import bound_if_over
 
 _log = logging.getLogger(__name__)
 _ENTRIES_MAX = 1_000_000  # small files fill a disk's table, too
@@ -60,3 +61,14 @@ async def guard_disks(
                 await end(process_id)
             except RuntimeAway as error:
                 _log.warning("process %s could not be ended: %s", process_id, error.message)
+
+
+async def guard_logs(logs: Callable[[], list[Path]], bytes_max: int, every_s: float) -> None:
+    """Until cancelled: give back the oldest part of each log that is over the bound."""
+    while True:
+        await asyncio.sleep(every_s)
+        for path in logs():
+            try:
+                await asyncio.to_thread(bound_if_over, str(path), bytes_max)
+            except OSError as error:
+                _log.warning("the log %s could not be bounded: %s", path.name, error)

@@ -17,6 +17,7 @@ import time
 import traceback
 
 from innkeeper.runtime import cgroups, confine, places, proc_table
+from innkeeper.runtime.log_bound import bound_log
 from innkeeper.runtime.supervisor import Supervisor
 
 # Of the requests and files; a control plane that knows another one starts a zygote of its own.
@@ -25,8 +26,6 @@ _REQUEST_MAX = 200
 _BACKLOG = 1024
 _SPARES = 3
 _LOG_ROUND_S, _LOG_ROUND_BUSY_S = 1.0, 0.05
-_PAGE = 4096
-_DROPPED = b"[innkeeper] older output was dropped here\n"
 
 
 def main(arguments: list[str]) -> int:
@@ -179,23 +178,6 @@ class LogBound:
                 bound_log(path, self._bytes_max * 3 // 4)
         self._sizes = sizes
         self._next = now + self.wait_s()
-
-
-def bound_log(path: str, keep: int) -> None:
-    """Give back the disk space of all but the last ``keep`` bytes; readers see a hole at the head.
-
-    Where the file system cannot punch holes, all is dropped at once and a line in the log says so.
-    """
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-    try:
-        length = (os.fstat(fd).st_size - keep) // _PAGE * _PAGE
-        try:
-            confine.punch_hole(fd, length)
-        except OSError:
-            os.ftruncate(fd, 0)
-            os.write(fd, _DROPPED)
-    finally:
-        os.close(fd)
 
 
 if __name__ == "__main__":

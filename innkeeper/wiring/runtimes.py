@@ -107,7 +107,12 @@ async def container_parts(
     """Containers of the engine that is told, found, or our own."""
     found = await find_engine(settings.data_dir, settings.engine_socket)
     engine = Engine(found.socket_path)
-    own = ContainerSettings(installation=installation_id, api_port=api_port, server_url=server_url)
+    own = ContainerSettings(
+        installation=installation_id,
+        api_port=api_port,
+        server_url=server_url,
+        log_bytes_max=settings.log_cap_bytes,
+    )
     revive = None if found.service is None else found.service.ensure
     runtime = ContainerRuntime(engine, own, revive)
     socket = None if found.service is not None else found.socket_path

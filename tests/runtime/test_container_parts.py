@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from innkeeper.core.errors import RuntimeAway
-from innkeeper.interfaces import PortSpec, ProcessSpec
+from innkeeper.interfaces import LogSource, PortSpec, ProcessSpec
 from innkeeper.runtime import holder, oom
 from innkeeper.runtime.container_spec import (
     ContainerSettings,
@@ -25,9 +25,10 @@ from innkeeper.runtime.container_spec import (
     phase,
     process_body,
 )
-from innkeeper.runtime.disk_guard import guard_disks, is_over
+from innkeeper.runtime.disk_guard import guard_disks, guard_logs, is_over
 from innkeeper.runtime.netns import NetSpace, NetSpaces, open_inside
 from innkeeper.runtime.subnets import candidates, routed
+from innkeeper.telemetry.log_files import SourceFile, source_lines
 
 SETTINGS = ContainerSettings(installation="0123456789ab", api_port=8080)
 SPEC = ProcessSpec(
@@ -293,6 +294,33 @@ class TestDisks:
         guard = asyncio.create_task(guard_disks(lambda: layers, end, 50_000, 0.0))
         assert [await ended.get(), await ended.get()] == ["big", "big"]
         guard.cancel()
+
+    async def test_a_log_keeps_its_newest_part_while_it_grows(self, tmp_path: Path) -> None:
+        path = tmp_path / "ctr.log"
+        line = b"2026-01-31T12:00:00.000000000+00:00 stdout F %07d " + b"x" * 40 + b"\n"
+        path.write_bytes(b"".join(line % number for number in range(20_000)))
+        looked = asyncio.Event()
+
+        def logs() -> list[Path]:
+            looked.set()
+            return [path, tmp_path / "gone"]
+
+        guard = asyncio.create_task(guard_logs(logs, 400_000, 0.0))
+        await looked.wait()
+        while path.stat().st_blocks * 512 > 400_000:
+            looked.clear()
+            await looked.wait()
+        guard.cancel()
+        with path.open("ab") as file:
+            file.write(line % 20_000)
+        source = SourceFile(LogSource(path, "k8s-file"), 10**9)
+        lines = [one for some in source_lines(source) for one in some]
+        source.close()
+        assert lines[0].startswith(b"[innkeeper] older output was dropped")
+        assert lines[-1].startswith(b"0020000 ")
+        numbers = [int(one.split()[0]) for one in lines[1:]]
+        assert numbers == list(range(numbers[0], 20_001))
+        assert 100_000 < len(numbers) * len(line) < 400_000
 
 
 @pytest.fixture(autouse=True)
