@@ -8,6 +8,7 @@ import pytest
 
 from innkeeper.testing.live import ADMIN_TOKEN, LiveServer, live_server
 from innkeeper.testing.live_studio import LiveStudio, ScopedClients
+from innkeeper.testing.local_issuer import LocalIssuer
 from innkeeper.testing.official_sdk import Bridge, Sdk
 
 OTHER_TOKEN = "token-of-another-organization"
@@ -24,8 +25,18 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="session")
-def live(runtime: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with live_server(runtime, tmp_path_factory.mktemp(runtime), SETTINGS) as server:
+def issuer() -> Iterator[LocalIssuer]:
+    """Who signs id tokens in Google's place."""
+    with LocalIssuer() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def live(
+    runtime: str, tmp_path_factory: pytest.TempPathFactory, issuer: LocalIssuer
+) -> Iterator[LiveServer]:
+    settings = {**SETTINGS, **issuer.settings}
+    with live_server(runtime, tmp_path_factory.mktemp(runtime), settings) as server:
         yield server
 
 
