@@ -3,16 +3,18 @@
 What comes in is hostile: fields, headers and what follows the file are bounded; nothing is read ahead.
 """
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from innkeeper.core.errors import Invalid
+from innkeeper.core.errors import Invalid, TimedOut
 
 FIELDS_MAX = 32
 FIELD_BYTES_MAX = 4096
@@ -20,6 +22,8 @@ HEADERS_MAX = 8
 HEADER_BYTES_MAX = 2048
 # After the file: its closing boundary, and whatever fields a client still adds.
 TAIL_BYTES_MAX = 64 * 1024
+# Drop by drop is no way to send a form: what is not the file is a few kilobytes.
+FIELDS_LIMIT_S = 60.0
 _ENCODINGS = frozenset({"", "7bit", "8bit", "binary"})
 
 # Every mistake of a client would be a warning; the client is told, and must not fill our log.
@@ -43,13 +47,22 @@ def is_form(content_type: str | None) -> bool:
 class FormData:
     """One form. ``fields`` holds what came before the file, by name; of two alike, the last."""
 
-    def __init__(self, content_type: str | None, body: AsyncIterator[bytes]) -> None:
-        """Raises :class:`Invalid` where ``content_type`` is not a form's, or has no usable boundary."""
+    def __init__(
+        self,
+        content_type: str | None,
+        body: AsyncIterator[bytes],
+        fields_limit_s: float = FIELDS_LIMIT_S,
+    ) -> None:
+        """Raises :class:`Invalid` where ``content_type`` is not a form's, or has no usable boundary.
+
+        ``fields_limit_s`` is for all that comes before the file, and for what follows it.
+        """
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data":
             raise Invalid("body", "must be multipart/form-data")
         self.fields: dict[str, str] = {}
         self._body = body
+        self._fields_limit_s = fields_limit_s
         self._events: deque[_Event] = deque()
         self._headers: dict[str, str] = {}
         self._header = ["", ""]
@@ -81,22 +94,37 @@ class FormData:
         """Read on to the file of this name: its bytes, which must be read to their end.
 
         ``None`` where the form has no such part. Raises :class:`Invalid` for what is not a form, or too
-        much of one; so does the stream, where the form ends in the middle.
+        much of one; so does the stream, where the form ends in the middle. Raises :class:`TimedOut`.
         """
-        while (event := await self._event()).kind == "part":
-            part = self._part_name(event.headers)
-            if part == name:
-                return self._file()
-            self.fields[part] = await self._value(part)
+        async with self._in_time():
+            while (event := await self._event()).kind == "part":
+                part = self._part_name(event.headers)
+                if part == name:
+                    return self._file()
+                self.fields[part] = await self._value(part)
         return None
 
     async def finish(self) -> None:
-        """Read what follows the file, and forget it. Raises :class:`Invalid` where it is too much."""
+        """Read what follows the file, and forget it. Raises :class:`Invalid` where it is too much,
+        and :class:`TimedOut`.
+        """
         most = self._received + TAIL_BYTES_MAX
-        while not self._over:
-            await self._event()
-            if self._received > most:
-                raise Invalid("body", f"has more than {TAIL_BYTES_MAX} bytes after its file")
+        async with self._in_time():
+            while not self._over:
+                await self._event()
+                if self._received > most:
+                    raise Invalid("body", f"has more than {TAIL_BYTES_MAX} bytes after its file")
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        limit = asyncio.timeout(self._fields_limit_s)
+        try:
+            async with limit:
+                yield
+        except TimeoutError as late:
+            if not limit.expired():
+                raise
+            raise TimedOut("The form did not come in time") from late
 
     async def _file(self) -> AsyncIterator[bytes]:
         while (event := await self._event()).kind == "data":

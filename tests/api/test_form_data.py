@@ -1,5 +1,7 @@
 """Forms, as they come and as they should not (behaviour.md 2.2, 2.3)."""
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from innkeeper.api import form_data
 from innkeeper.api.form_data import FormData, is_form
-from innkeeper.core.errors import Invalid
+from innkeeper.core.errors import Invalid, TimedOut
 
 TYPE = 'multipart/form-data; boundary="b-1"'
 
@@ -112,3 +114,55 @@ async def test_a_hostile_client_does_not_fill_the_log(caplog: pytest.LogCaptureF
     with caplog.at_level(logging.INFO, "innkeeper"), pytest.raises(Invalid):
         await read(b"garbage")
     assert caplog.records == []
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"--b-1\r\n",
+                b"\r\n--b-1\r\n",
+                b"--b-1--",
+                b"\r\n\r\n",
+                b'Content-Disposition: form-data; name="file"\r\n',
+                b'Content-Disposition: form-data; name="\xff\xb5";x*=\xfc\r\n',
+                b"Content-Transfer-Encoding: \xff\r\n",
+                b": \r\n",
+                b"\r",
+                b"\n",
+                b"-",
+                b"x",
+            ]
+        ),
+        max_size=20,
+    ),
+    st.integers(1, 50),
+)
+async def test_whatever_comes_it_is_read_or_invalid(shreds: list[bytes], size: int) -> None:
+    with contextlib.suppress(Invalid):
+        await read(b"".join(shreds), size)
+
+
+@pytest.mark.parametrize("begun", [b"", part("key", b"k"), b"--b-1\r\nContent-Dis"])
+async def test_fields_that_drip_are_given_up(begun: bytes) -> None:
+    async def dripping() -> AsyncIterator[bytes]:
+        if begun:
+            yield begun
+        await asyncio.Event().wait()
+
+    form = FormData(TYPE, dripping(), fields_limit_s=0.02)
+    with pytest.raises(TimedOut):
+        await form.file("file")
+
+
+async def test_so_is_what_drips_after_the_file() -> None:
+    async def dripping() -> AsyncIterator[bytes]:
+        yield part("file", b"whole") + b"--b-1\r\n"
+        await asyncio.Event().wait()
+
+    form = FormData(TYPE, dripping(), fields_limit_s=0.02)
+    file = await form.file("file")
+    assert file is not None
+    assert [piece async for piece in file] == [b"whole"]
+    with pytest.raises(TimedOut):
+        await form.finish()
