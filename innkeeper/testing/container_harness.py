@@ -2,7 +2,9 @@
 
 import asyncio
 import io
+import ipaddress
 import json
+import re
 import subprocess
 import tarfile
 import uuid
@@ -59,9 +61,12 @@ class ContainerHarness(RuntimeHarness):
             return found
         rules = await asyncio.to_thread(_packet_rules)
         # A rule to one of our addresses, not those of the network as a whole.
-        start = subnet.rpartition(".")[0].rpartition(".")[0] + "."
-        lines = [line for line in rules.splitlines() if f"--to-destination {start}" in line]
-        return found + lines
+        ours = ipaddress.ip_network(subnet)
+        for line in rules.splitlines():
+            to = re.search(r"--to-destination ([0-9.]+)", line)
+            if to and ipaddress.ip_address(to[1]) in ours:
+                found.append(line)
+        return found
 
     async def _subnet(self, engine: Engine) -> str | None:
         answer = await engine.call("GET", f"/networks/{self.settings.prefix}")
