@@ -7,6 +7,8 @@ from msgspec import UNSET
 from innkeeper.api import wire_generated as wire
 from innkeeper.api.operation import Operation, under_names
 from innkeeper.api.request import Request
+from innkeeper.api.validation import SAFE_INTEGER
+from innkeeper.core.errors import Invalid
 from innkeeper.core.processes import ExposedPort, Process
 from innkeeper.usecases import processes
 from innkeeper.usecases.processes import ProcessFilter
@@ -37,6 +39,8 @@ def read_filter(request: Request) -> ProcessFilter:
     before = request.query.get("before")
     if before is not None:
         before = int(before if before >= _SECONDS_BELOW else before * 1000)
+        if abs(before) > SAFE_INTEGER:
+            raise Invalid("query.before", "must be a moment since 1970, in milliseconds")
     statuses, regions = request.query.get("status"), request.query.get("region")
     return ProcessFilter(
         app_id=request.path["appId"],
