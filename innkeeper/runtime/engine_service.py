@@ -140,6 +140,7 @@ class EngineService:
         self._run_dir = Path(f"/run/innkeeper-{digest}")
         self._identity_file = self._dir / "service.json"
         self._log_file = self._dir / "service.log"
+        self._ensuring = asyncio.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self.socket_path = self._run_dir / "podman.sock"
 
@@ -149,6 +150,10 @@ class EngineService:
 
     async def ensure(self) -> None:
         """Start the service unless it runs and answers. Raises ``RuntimeAway`` with its last words."""
+        async with self._ensuring:
+            await self._ensure()
+
+    async def _ensure(self) -> None:
         if self._running() is not None and await answers(self.socket_path):
             return
         await asyncio.to_thread(self.stop, False)

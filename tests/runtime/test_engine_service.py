@@ -91,6 +91,16 @@ async def test_a_dead_service_is_started_again(data_dir: Path) -> None:
     assert await engine_service.answers(found.socket_path)
 
 
+async def test_whoever_asks_at_once_gets_one_service(data_dir: Path) -> None:
+    service = EngineService(data_dir)
+    await asyncio.gather(*(service.ensure() for _ in range(4)))
+    first = pid_of(data_dir)
+    await service.ensure()
+    assert pid_of(data_dir) == first
+    assert stop_engine_service(data_dir)
+    assert not await engine_service.answers(service.socket_path)
+
+
 async def test_another_programs_pid_is_left_alone(data_dir: Path) -> None:
     await find_engine(data_dir)
     identity_file = data_dir / "engine/service.json"
