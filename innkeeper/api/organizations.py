@@ -50,7 +50,7 @@ def _org(own: OwnOrg) -> wire.Organization:
         maxRequestedMemoryMB=org.max_requested_memory_mb,
         logRetentionPeriodHours=UNSET if hours is None else hours,
         concurrentProcessVcpusLimit=UNSET if vcpus is None else vcpus,
-        defaultFleetId=None,
+        defaultFleetId=org.default_fleet_id,
     )
 
 

@@ -95,3 +95,4 @@ class Org:
     log_retention_hours: int | None
     concurrent_vcpus_limit: float | None
     created_at: datetime
+    default_fleet_id: str | None = None

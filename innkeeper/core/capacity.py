@@ -8,10 +8,15 @@ SANDBOX_MEMORY_MB = 4
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What this machine can promise. CPU in thousandths of a core, already times the overcommit factor."""
+    """What this machine can promise. CPU in thousandths of a core, already times the overcommit factor.
+
+    ``cores`` and ``total_memory_mb`` are what it really has, as its node is shown.
+    """
 
     cpu_millis: int
     memory_mb: int
+    cores: int = 0
+    total_memory_mb: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,12 @@ class Promised:
 def machine_capacity(cores: int, memory_total_mb: int, overcommit: float) -> Machine:
     """Leave the system and ourselves an eighth of the memory, 512 MB at the least and 4 GB at the most."""
     reserve_mb = min(max(memory_total_mb // 8, 512), 4096)
-    return Machine(int(cores * 1000 * overcommit), max(memory_total_mb - reserve_mb, 0))
+    return Machine(
+        cpu_millis=int(cores * 1000 * overcommit),
+        memory_mb=max(memory_total_mb - reserve_mb, 0),
+        cores=cores,
+        total_memory_mb=memory_total_mb,
+    )
 
 
 def shortage(machine: Machine, promised: Promised, cpu_millis: int, memory_mb: int) -> str | None:

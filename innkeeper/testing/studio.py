@@ -43,7 +43,7 @@ class Studio:
     policy: Policy = field(
         default_factory=lambda: Policy(("Tokyo", "London"), "play.test", Limits())
     )
-    machine: Machine = Machine(64_000, 64_000)
+    machine: Machine = Machine(64_000, 64_000, 16, 65_536)
     caller: Caller = Caller("", "", frozenset())
     app: App | None = None
 

@@ -18,7 +18,7 @@ from innkeeper.core.errors import Invalid, NotFound, StateConflict
 from innkeeper.core.moments import from_ms, to_ms
 from innkeeper.core.service_config import unenforced
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import app_builds, apps, builds, orgs
+from innkeeper.usecases import app_builds, apps, builds, fleets, orgs
 
 # A list without a page token is whole up to here: old clients cannot page (behaviour.md 3).
 LIST_MAX = 1000
@@ -69,9 +69,7 @@ def create_deployment(
     app = apps.require_app(tx, caller.org_id, wanted.app_id)
     cpu_millis = _check(tx, caller, wanted, context)
     build = _usable_build(tx, caller, app, wanted.build_id)
-    if wanted.fleet_id is not None:
-        # There are no fleets yet: any name is unknown.
-        raise NotFound("Fleet", wanted.fleet_id)
+    fleet_id = fleets.fleet_of_deployment(tx, caller.org_id, wanted.fleet_id)
     made = tx.one("deployments.made_so_far", app_id=app.app_id)
     assert made is not None
     number = made["deployments_made"] + 1
@@ -100,7 +98,7 @@ def create_deployment(
         ),
         env=json.dumps([{"name": v.name, "value": v.value} for v in wanted.env]),
         idle_timeout_enabled=int(wanted.idle_timeout_enabled),
-        fleet_id=None,
+        fleet_id=fleet_id,
     )
     tx.run("deployments.make_latest", app_id=app.app_id, deployment_id=deployment_id, number=number)
     return require(tx, app.app_id, deployment_id)

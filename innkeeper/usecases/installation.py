@@ -70,6 +70,8 @@ def _seed_machine(tx: Tx, context: Context, machine: Machine) -> str:
         node_id=node_id,
         cpu_millis=machine.cpu_millis,
         memory_mb=machine.memory_mb,
+        cores=machine.cores,
+        total_memory_mb=machine.total_memory_mb,
         sandbox_memory_mb=SANDBOX_MEMORY_MB,
     )
     return node_id

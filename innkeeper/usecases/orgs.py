@@ -7,7 +7,7 @@ from innkeeper.core.errors import Exhausted, Invalid, MissingScope, NotFound
 from innkeeper.core.moments import from_ms, to_ms
 from innkeeper.core.people import scopes_of
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import members
+from innkeeper.usecases import fleets, members
 
 ORGS_MAX = 10_000
 NAME_LENGTH_MAX = 64
@@ -57,7 +57,10 @@ def ensure_first_org(tx: Tx, context: Context) -> Org:
     """
     row = tx.one("orgs.first")
     if row is None:
-        return create_org(tx, "Innkeeper", context)
+        org = create_org(tx, "Innkeeper", context)
+        tx.run("orgs.make_operators", org_id=org.org_id)
+        return org
+    fleets.ensure_default(tx, row["org_id"], context)
     if row["max_requested_memory_mb"] != context.policy.memory_mb_max:
         most = context.policy.memory_mb_max
         tx.run("orgs.set_memory_max", org_id=row["org_id"], max_requested_memory_mb=most)
@@ -82,6 +85,7 @@ def create_org(tx: Tx, name: str, context: Context) -> Org:
         max_requested_memory_mb=context.policy.memory_mb_max,
         created_at=to_ms(context.now),
     )
+    fleets.ensure_default(tx, org_id, context)
     return require_org(tx, org_id)
 
 
@@ -94,4 +98,5 @@ def org_from(row: Row) -> Org:
         log_retention_hours=row["log_retention_hours"],
         concurrent_vcpus_limit=row["concurrent_vcpus_limit"],
         created_at=from_ms(row["created_at"]),
+        default_fleet_id=row["default_fleet_id"],
     )

@@ -37,6 +37,7 @@ async def test_a_deployment_is_answered_as_it_was_asked(shop: Any) -> None:
         "additionalContainerPorts": extra,
         "env": CONFIG["env"],
         "idleTimeoutEnabled": True,
+        "fleetId": (await shop.call("GetOrgs")).json()["orgs"][0]["defaultFleetId"],
     }
     assert shop.house.woken == []
     one = {**at, "deploymentId": shown["deploymentId"]}

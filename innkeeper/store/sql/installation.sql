@@ -20,6 +20,8 @@ INSERT INTO machine (node_id, cpu_millis, memory_mb) VALUES (:node_id, 0, 0)
 UPDATE machine SET
     cpu_millis = :cpu_millis,
     memory_mb = :memory_mb,
+    cores = :cores,
+    total_memory_mb = :total_memory_mb,
     cpu_millis_promised = (
         SELECT COALESCE(SUM(cpu_millis), 0) FROM processes WHERE terminated_at IS NULL),
     memory_mb_promised = (

@@ -1,5 +1,10 @@
 -- Users, members and invites of organizations.
 
+-- 1: the installation's own organization, which the first start made; it sees and changes users.
+ALTER TABLE orgs ADD COLUMN operator BIGINT NOT NULL DEFAULT 0;
+UPDATE orgs SET operator = 1 WHERE org_id = (SELECT org_id FROM orgs ORDER BY created_at, org_id LIMIT 1);
+CREATE UNIQUE INDEX orgs_operator ON orgs (operator) WHERE operator = 1;
+
 CREATE TABLE users (                    -- people; they belong to organizations as members
     user_id TEXT PRIMARY KEY,
     email TEXT NOT NULL UNIQUE,         -- in lower case
