@@ -1,11 +1,14 @@
 """The old versions of apps, deployments, rooms, processes and discovery: views of the same records (1.2)."""
 
-from typing import Any
+import socket
+from typing import Any, cast
 
 import pytest
 
+from innkeeper.testing.live import eventually
 from innkeeper.testing.live_studio import Json, LiveStudio
 from innkeeper.testing.official_sdk import Sdk, refused
+from innkeeper.testing.players import address_of
 
 V1_REGIONS = {
     "Seattle", "Los_Angeles", "Washington_DC", "Chicago", "London", "Frankfurt", "Mumbai",
@@ -304,6 +307,28 @@ def test_a_process_as_v1_shows_it(studio: LiveStudio, app_id: str) -> None:
     # Older clients than this one look for rooms on them, too.
     assert b'"rooms":[],"totalRooms":0' in (reply.body or b"")
     assert studio.sdk("processesV1.getStoppedProcesses", app_id, "London") == []
+
+
+def test_v1_tells_of_players_as_they_come_and_go(studio: LiveStudio, build_id: str) -> None:
+    app_id = studio.app()
+    # By TCP alone: of UDP, host processes cannot tell who is there.
+    studio.deploy(app_id, build_id, transportType="tcp", additionalContainerPorts=[])
+    room = studio.room(app_id)
+    port = studio.active(app_id, room["roomId"])["exposedPort"]
+
+    def reaches(count: int) -> Json:
+        def probe() -> Json | None:
+            (process,) = studio.sdk("processesV1.getRunningProcesses", app_id)
+            return cast(Json, process) if process["activeConnections"] == count else None
+
+        return eventually(probe, 15, f"V1 tells of {count} connections")
+
+    before = reaches(0)
+    with socket.create_connection(address_of(port), timeout=5):
+        during = reaches(1)
+        assert during["activeConnectionsUpdatedAt"] > before["activeConnectionsUpdatedAt"]
+    after = reaches(0)
+    assert after["activeConnectionsUpdatedAt"] > during["activeConnectionsUpdatedAt"]
 
 
 def test_unknown_and_foreign_processes(studio: LiveStudio, app_id: str, stranger: Sdk) -> None:
