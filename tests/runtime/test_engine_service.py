@@ -17,6 +17,7 @@ from innkeeper.runtime.container import ContainerRuntime
 from innkeeper.runtime.container_spec import ContainerSettings
 from innkeeper.runtime.engine import Engine
 from innkeeper.runtime.engine_service import (
+    EngineService,
     can_run_service,
     engine_exists,
     find_engine,
