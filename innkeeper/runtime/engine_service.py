@@ -146,7 +146,7 @@ class EngineService:
 
     def was_used(self) -> bool:
         """Whether this installation has run a service of its own before."""
-        return self._identity_file.exists()
+        return (self._dir / "network_backend").exists()
 
     async def ensure(self) -> None:
         """Start the service unless it runs and answers. Raises ``RuntimeAway`` with its last words."""
@@ -154,7 +154,7 @@ class EngineService:
             await self._ensure()
 
     async def _ensure(self) -> None:
-        if self._running() is not None and await answers(self.socket_path):
+        if await asyncio.to_thread(self._found) and await answers(self.socket_path):
             return
         await asyncio.to_thread(self.stop, False)
         await asyncio.to_thread(self._start)
@@ -167,8 +167,9 @@ class EngineService:
     def stop(self, for_good: bool = True) -> bool:
         """End the service by its id; whether there was one. ``for_good`` also lets go of its mounts."""
         identity = self._running()
-        if identity is not None:
-            _end(identity, self._reap)
+        for one in [identity] if identity is not None else self._unrecorded():
+            _end(one, self._reap)
+            identity = one
         self._reap()
         self.socket_path.unlink(missing_ok=True)
         if for_good:
@@ -251,6 +252,30 @@ class EngineService:
         except (FileNotFoundError, ValueError, TypeError):
             return None
         return recorded if _identify(recorded.pid) == recorded else None
+
+    def _found(self) -> bool:
+        """Whether it runs; one that we started and were killed before we wrote it down is written down."""
+        if self._running() is not None:
+            return True
+        unrecorded = self._unrecorded()
+        if len(unrecorded) != 1:
+            return False
+        _write(self._identity_file, json.dumps(asdict(unrecorded[0])))
+        return True
+
+    def _unrecorded(self) -> list[_Identity]:
+        """Every service for our socket, by its command. Some 20 us for each process of the machine."""
+        address = os.fsencode(f"unix://{self.socket_path}")
+        found = []
+        for pid in proc_table.pids():
+            try:
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it ended meanwhile
+            if words[1:3] == [b"system", b"service"] and address in words:
+                identity = _identify(pid)
+                found += [identity] if identity is not None else []
+        return found
 
     def _reap(self) -> None:
         if self._child is not None and self._child.poll() is not None:

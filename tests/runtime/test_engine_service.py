@@ -102,6 +102,18 @@ async def test_whoever_asks_at_once_gets_one_service(data_dir: Path) -> None:
     assert not await engine_service.answers(service.socket_path)
 
 
+async def test_a_service_that_nobody_wrote_down_is_found(data_dir: Path) -> None:
+    # The control plane was killed between the start and the record of it.
+    await find_engine(data_dir)
+    first = pid_of(data_dir)
+    (data_dir / "engine/service.json").unlink()
+    await find_engine(data_dir)
+    assert pid_of(data_dir) == first
+    (data_dir / "engine/service.json").unlink()
+    assert stop_engine_service(data_dir)
+    assert not alive(first)
+
+
 async def test_another_programs_pid_is_left_alone(data_dir: Path) -> None:
     await find_engine(data_dir)
     identity_file = data_dir / "engine/service.json"
