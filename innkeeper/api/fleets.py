@@ -3,7 +3,7 @@
 V1 names shapes differently, and says the baseline of a region in vCPUs; so does an older call of V2.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import UNSET
@@ -12,9 +12,20 @@ from innkeeper.api import wire_generated as wire
 from innkeeper.api.apps import read_nothing, write_nothing
 from innkeeper.api.operation import Operation, under_names
 from innkeeper.api.request import Request
+from innkeeper.core.fleet_metrics import FleetMetric
 from innkeeper.core.fleets import FAMILIES, Fleet, FleetRegion, Node, NodeShape
-from innkeeper.usecases import fleets
+from innkeeper.core.usage import Points
+from innkeeper.usecases import fleet_metrics, fleets
+from innkeeper.usecases.fleet_metrics import FleetMetricsWanted
 from innkeeper.usecases.fleets import FleetChange, NewFleet
+
+_METRICS: Mapping[str, FleetMetric] = {
+    "provisionedTotal": "provisioned_total",
+    "provisionedBareMetal": "provisioned_bare_metal",
+    "provisionedCloud": "provisioned_cloud",
+    "utilized": "utilized",
+    "systemOverhead": "system_overhead",
+}
 
 
 def _read_new(shape_name: str) -> Callable[[Request], NewFleet]:
@@ -79,6 +90,19 @@ def read_node_id(request: Request) -> str:
     """The node of the path."""
     node_id: str = request.path["nodeId"]
     return node_id
+
+
+def read_metrics(request: Request) -> FleetMetricsWanted:
+    """Which series, each once: all of them unless some are named."""
+    asked = tuple(dict.fromkeys(request.query.get("metrics") or _METRICS))
+    return FleetMetricsWanted(
+        fleet_id=request.path["fleetId"],
+        region=request.path.get("region"),
+        names=tuple(_METRICS[name] for name in asked),
+        start_s=request.query.get("start"),
+        end_s=request.query.get("end"),
+        step_s=request.query["step"],
+    )
 
 
 def _shared(fleet: Fleet) -> dict[str, Any]:
@@ -157,9 +181,24 @@ def write_nodes(nodes: list[Node]) -> list[wire.NodeV1]:
     return [write_node(node) for node in nodes]
 
 
+def write_metrics(found: dict[FleetMetric, Points]) -> wire.FleetMetricsData:
+    """Only what was asked for."""
+    return wire.FleetMetricsData(
+        **{
+            shown: [wire.MetricValue(value=v, timestamp=at / 1000) for at, v in found[name]]
+            for shown, name in _METRICS.items()
+            if name in found
+        }
+    )
+
+
 _READ, _WRITE = "fleets:read", "fleets:read-write"
 
+_metrics = fleet_metrics.fleet_metrics
+
 _V2 = (
+    Operation("GetFleetMetrics", read_metrics, _metrics, write_metrics, "read", _READ),
+    Operation("GetFleetRegionMetrics", read_metrics, _metrics, write_metrics, "read", _READ),
     Operation("GetNodeShapes", read_nothing, fleets.list_shapes, write_shapes, "read", _READ),
     Operation("GetFleets", read_nothing, fleets.list_fleets, write_fleets, "read", _READ),
     Operation(
@@ -203,6 +242,8 @@ OPERATIONS = (
     *under_names(
         _V2,
         {
+            "GetFleetMetrics": "GetFleetMetricsDeprecated",
+            "GetFleetRegionMetrics": "GetFleetRegionMetricsDeprecated",
             "GetFleetRegion": "GetFleetRegionDeprecated",
             "DeprecatedUpdateFleetRegionV2": "UpdateFleetRegionDeprecated",
         },

@@ -176,7 +176,7 @@ def process_metrics(
     Raises :class:`NotFound`, and :class:`Invalid` for a window that cannot be (behaviour.md 8.4).
     """
     app = apps.require_app(tx, caller.org_id, wanted.app_id)
-    window = _window(wanted, context)
+    window = window_of(wanted.start_s, wanted.end_s, wanted.step_s, context.now)
     found = processes.require_process(tx, app, wanted.process_id)
     if found.booted_at is None:
         return {name: [] for name in wanted.names}
@@ -188,19 +188,20 @@ def process_metrics(
     return {name: series(samples, name, window, found.cpu_millis, begun) for name in wanted.names}
 
 
-def _window(wanted: MetricsWanted, context: Context) -> Window:
-    end = context.now.timestamp() if wanted.end_s is None else wanted.end_s
-    start = end - DEFAULT_SPAN_S if wanted.start_s is None else wanted.start_s
+def window_of(start_s: float | None, end_s: float | None, step_s: int, now: datetime) -> Window:
+    """The window that a caller asks for: the last hour where nothing is said. Raises :class:`Invalid`."""
+    end = now.timestamp() if end_s is None else end_s
+    start = end - DEFAULT_SPAN_S if start_s is None else start_s
     for field, moment in (("query.start", start), ("query.end", end)):
         if not -_SECONDS_MAX <= moment <= _SECONDS_MAX:
             raise Invalid(field, "must be in seconds since the epoch")
     if start > end:
         raise Invalid("query.start", "must not be after the end")
-    if wanted.step_s < 1:
+    if step_s < 1:
         raise Invalid("query.step", "must be at least 1")
-    if (end - start) / wanted.step_s > POINTS_MAX:
+    if (end - start) / step_s > POINTS_MAX:
         raise Invalid("query.step", f"is too small: there would be more than {POINTS_MAX} points")
-    return Window(round(start * 1000), round(end * 1000), wanted.step_s * 1000)
+    return Window(round(start * 1000), round(end * 1000), step_s * 1000)
 
 
 def _samples(tx: Tx, process_id: str, since: int, until: int, now: datetime) -> list[Sample]:

@@ -34,8 +34,9 @@ from innkeeper.reconciler.sandboxes import SandboxKeeper
 from innkeeper.store.opening import open_store
 from innkeeper.telemetry.gauges import Gauges
 from innkeeper.telemetry.logs import ProcessLogs
+from innkeeper.telemetry.own_cpu import OwnCpu
 from innkeeper.telemetry.uploads import UploadsOnDisk
-from innkeeper.usecases import installation, lifecycle
+from innkeeper.usecases import fleet_metrics, installation, lifecycle
 from innkeeper.usecases.installation import Installation
 from innkeeper.usecases.logs import retention_cuts
 from innkeeper.wiring.chance import Chance
@@ -194,7 +195,11 @@ class ControlPlane:
     def _sweeps(
         self, around: Surroundings, logs: ProcessLogs
     ) -> list[Callable[[], Awaitable[object]]]:
+        own = OwnCpu()
         return [
+            lambda: around.record(
+                lambda tx, c: fleet_metrics.record_sample(tx, c.now, own.millis())
+            ),
             lambda: around.record(lambda tx, c: lifecycle.sweep(tx, c.now)),
             lambda: _prune_logs(around.store, logs),
             self.builds.sweep,

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from innkeeper.usecases import fleet_metrics
+
 V2 = {"name": "eu", "nodeShapeId": "shape-amd64-8-16", "autoscalerConfig": {"scaleUpThreshold": 85}}
 V1 = {"name": "us", "nodeShape": "cpu-4-16", "autoscalerConfig": {"scaleUpThreshold": 100}}
 
@@ -136,3 +138,29 @@ async def test_fleets_of_another_org_are_unknown(shop: Any) -> None:
             reply = await shop.call(operation_id, {"fleetId": fleet_id})
             said = (reply.status_code, reply.json()["message"])
             assert said == (404, f'Fleet "{fleet_id}" not found')
+
+
+async def test_metrics_are_series_of_vcpus(shop: Any) -> None:
+    fleet_id = (await shop.call("GetFleets")).json()["fleets"][0]["fleetId"]
+    studio = shop.studio
+    studio.clock.move(60)
+    now = studio.clock.now
+    await studio.store.write(lambda tx: fleet_metrics.record_sample(tx, now, 25))
+    at = {"fleetId": fleet_id, "region": "Tokyo"}
+    point = {"timestamp": now.timestamp()}
+    for operation_id in ("GetFleetMetrics", "GetFleetMetricsDeprecated"):
+        shown = (await shop.call(operation_id, at)).json()
+        assert shown == {
+            "provisionedTotal": [{**point, "value": 16.0}],
+            "provisionedBareMetal": [{**point, "value": 16.0}],
+            "provisionedCloud": [{**point, "value": 0.0}],
+            "utilized": [{**point, "value": 0.0}],
+            "systemOverhead": [{**point, "value": 0.025}],
+        }
+    for operation_id in ("GetFleetRegionMetrics", "GetFleetRegionMetricsDeprecated"):
+        few = {"metrics": ["utilized", "systemOverhead", "utilized"], "step": 30}
+        shown = (await shop.call(operation_id, at, params=few)).json()
+        assert set(shown) == {"utilized", "systemOverhead"}
+    for wrong in ({"step": 0}, {"start": 2, "end": 1}, {"metrics": "cpu"}, {"start": 0, "step": 1}):
+        refused = await shop.call("GetFleetMetrics", at, params=wrong)
+        assert refused.status_code == 422
