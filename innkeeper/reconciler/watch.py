@@ -10,8 +10,11 @@ from innkeeper.core.processes import Process
 from innkeeper.core.snapshot import Observation, ProcessSeen
 from innkeeper.interfaces import Clock, Listing, PortSpec, Runtime
 
-# Young processes are looked at often: a bind is seen within 5 ms in the first two seconds, then less closely.
-_CADENCE_S = ((2.0, 0.005), (10.0, 0.02), (float("inf"), 0.1))
+# Young processes are looked at often: most games bind at once, and are then seen within a millisecond; within
+# 5 ms in the first two seconds; then less closely.
+_CADENCE_S = ((0.1, 0.001), (2.0, 0.005), (10.0, 0.02), (float("inf"), 0.1))
+# Where many start at once, looking takes this share of the time at the most.
+_LOOKING_SHARE_MAX = 0.2
 
 
 @dataclass(slots=True)
@@ -124,9 +127,11 @@ class Watch:
             if not self._waiting:
                 self._something_waits.clear()
                 await self._something_waits.wait()
+            began = self._monotonic()
             self.look()
+            took_s = self._monotonic() - began
             if self._waiting:
-                await sleep(self._pause_s())
+                await sleep(max(self._pause_s(), took_s / _LOOKING_SHARE_MAX - took_s))
 
     def look(self) -> None:
         """Look once at everything that waits to be bound."""
