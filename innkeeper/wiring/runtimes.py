@@ -117,5 +117,9 @@ async def container_parts(
     runtime = ContainerRuntime(engine, own, revive)
     socket = None if found.service is not None else found.socket_path
     return RuntimeParts(
-        runtime, ContainerBuilder(engine, own, limits=archive_limits(settings)), socket
+        runtime,
+        ContainerBuilder(
+            engine, own, limits=archive_limits(settings), own_engine=found.service is not None
+        ),
+        socket,
     )

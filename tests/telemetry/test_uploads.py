@@ -78,7 +78,9 @@ async def test_a_refused_part_does_not_replace_a_good_one(kept: UploadsOnDisk) -
     await kept.assemble(KEY, [(1, good)], 3)
 
 
-async def test_a_list_that_does_not_fit_makes_no_archive(kept: UploadsOnDisk, tmp_path: Path) -> None:
+async def test_a_list_that_does_not_fit_makes_no_archive(
+    kept: UploadsOnDisk, tmp_path: Path
+) -> None:
     one = await kept.put_part(KEY, 1, 3, sent(b"abc"))
     two = await kept.put_part(KEY, 2, 3, sent(b"def"))
     for parts, size in (
@@ -121,7 +123,9 @@ async def test_a_client_that_stalls_or_leaves_leaves_nothing(tmp_path: Path) -> 
         await kept.put_part(KEY, 1, 3, stalls_small())
     with pytest.raises(ConnectionResetError):
         await UploadsOnDisk(tmp_path / "uploads").put_part(KEY, 1, 10**9, leaves())
-    slow = asyncio.create_task(UploadsOnDisk(tmp_path / "uploads").put_part(KEY, 1, 10**9, stalls()))
+    slow = asyncio.create_task(
+        UploadsOnDisk(tmp_path / "uploads").put_part(KEY, 1, 10**9, stalls())
+    )
     while not left(tmp_path):
         await asyncio.sleep(0)
     slow.cancel()

@@ -29,7 +29,9 @@ def test_an_address_in_use_is_told_with_what_to_do() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
-        with pytest.raises(Invalid, match=r"cannot be bound .* stop what has it, or choose another"):
+        with pytest.raises(
+            Invalid, match=r"cannot be bound .* stop what has it, or choose another"
+        ):
             bind_api(settings(listen=f"127.0.0.1:{taken}"))
 
 
