@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from ipaddress import ip_network
+from typing import NamedTuple
 
 from innkeeper.core.accounts import Caller
 from innkeeper.core.catalog import Deployment
@@ -46,8 +47,7 @@ def create_room(tx: Tx, caller: Caller, wanted: NewRoom, context: Context) -> Pl
     return open_room(tx, plan_room(tx, caller.org_id, wanted, context), context)
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedRoom:
+class PlannedRoom(NamedTuple):
     """A room that may be opened. ``deployment`` where it was looked up; without id: on no process, ever."""
 
     room_id: str
@@ -92,19 +92,25 @@ def open_room(tx: Tx, planned: PlannedRoom, context: Context) -> PlacedRoom:
 
 def _insert(tx: Tx, wanted: NewRoom, placed: PlacedRoom, context: Context) -> PlacedRoom:
     now = to_ms(context.now)
-    allocated = placed.process_id is not None
+    row = {
+        "room_id": placed.room_id,
+        "app_id": wanted.app_id,
+        "region": wanted.region,
+        "room_config": wanted.room_config,
+        "process_id": placed.process_id,
+        "room_allocation_id": context.ids.uuid(),
+        "scheduled_at": now,
+        "created_at": now,
+    }
+    if wanted.lobby_visibility is None:
+        tx.run("rooms.insert", **row)
+        return placed
+    status = "active"
+    if placed.process_id is None:
+        status = "scheduling"
+        row |= {"room_allocation_id": None, "scheduled_at": None}
     tx.run(
-        "rooms.insert",
-        room_id=placed.room_id,
-        app_id=wanted.app_id,
-        region=wanted.region,
-        room_config=wanted.room_config,
-        status="active" if allocated else "scheduling",
-        process_id=placed.process_id,
-        room_allocation_id=context.ids.uuid() if allocated else None,
-        scheduled_at=now if allocated else None,
-        created_at=now,
-        lobby_visibility=wanted.lobby_visibility,
+        "rooms.insert_with_lobby", **row, status=status, lobby_visibility=wanted.lobby_visibility
     )
     return placed
 

@@ -9,7 +9,14 @@ WHERE a.app_id = :app_id AND a.org_id = :org_id AND a.deleted_at IS NULL
 SELECT 1 AS taken FROM rooms WHERE room_id = :room_id
 
 -- name: insert
--- A new room with its first allocation; a local lobby's has none.
+-- A new room with its first allocation.
+INSERT INTO rooms (room_id, app_id, region, room_config, status, process_id, room_allocation_id,
+                   scheduled_at, created_at)
+VALUES (:room_id, :app_id, :region, :room_config, 'active', :process_id, :room_allocation_id,
+        :scheduled_at, :created_at)
+
+-- name: insert_with_lobby
+-- A new room that has a lobby; a local one's has no allocation.
 INSERT INTO rooms (room_id, app_id, region, room_config, status, process_id, room_allocation_id,
                    scheduled_at, created_at, lobby_visibility)
 VALUES (:room_id, :app_id, :region, :room_config, :status, :process_id, :room_allocation_id,

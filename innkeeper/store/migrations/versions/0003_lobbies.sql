@@ -2,8 +2,9 @@
 
 -- On the room, so that a room that ends leaves the listing by itself, and that one which no process shall hold
 -- ('local') is known by its own row. NULL: the room has no lobby (any more).
+-- "IS NULL OR" spares rooms without a lobby the table that SQLite makes of a list.
 ALTER TABLE rooms ADD COLUMN lobby_visibility TEXT
-    CHECK (lobby_visibility IN ('public', 'private', 'local'));
+    CHECK (lobby_visibility IS NULL OR lobby_visibility IN ('public', 'private', 'local'));
 
 CREATE TABLE lobbies (
     room_id TEXT PRIMARY KEY REFERENCES rooms,
