@@ -16,7 +16,8 @@ class PlayerSettings:
         "https://www.googleapis.com/oauth2/v3/certs",
         "URL or FILE",
         "The keys that Google's id tokens are verified with: a JSON Web Key Set. A file keeps an "
-        "installation without internet working; it is read again when it changes.",
+        "installation without internet working. Either is read again after an hour, and for a key that "
+        "it did not have.",
     )
     google_issuer: str = setting(
         values.url,

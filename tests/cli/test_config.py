@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from innkeeper.api import contract
 from innkeeper.config import (
     Settings,
     check_machine,
@@ -70,6 +71,16 @@ def test_every_field_is_documented_and_its_default_has_a_text(each: object) -> N
         ("sandboxes_ahead", "-1", "must be a whole number between 0 and 64"),
         ("sandboxes_ahead", "²", "must be a whole number between 0 and 64"),
         ("memory_mb_max", "511", "must be a whole number between 512 and"),
+        ("google_jwks", "http://keys.example/certs", "must be an https:// URL, or a file"),
+        (
+            "google_jwks",
+            "https://keys.example/?key=1",
+            "must be an http:// or https:// URL without",
+        ),
+        ("google_jwks", "/no/such/file", "must be a file that exists"),
+        ("google_issuer", "accounts.example", "must be an http:// or https:// URL"),
+        ("lobbies_per_player_hour", "-1", "must be a whole number between 0 and"),
+        ("polls_per_second", "9", "must be 0 or a whole number between 10 and"),
         ("accept_unenforced", "maybe", "must be 1, true, yes or on"),
     ],
 )
@@ -140,6 +151,30 @@ def test_the_limits_and_the_policy_follow_the_settings() -> None:
         "example.org",
     )
     assert policy.limits == limits
+
+
+def test_keys_come_from_a_safe_url_or_a_file(tmp_path: Path) -> None:
+    pinned = tmp_path / "keys.json"
+    pinned.write_text("{}")
+    for source in ("https://keys.example/certs", "http://127.0.0.1:8/certs", str(pinned)):
+        assert load({"google_jwks": source}).google_jwks == source
+
+
+def test_players_are_limited_unless_told_otherwise() -> None:
+    declared = contract.load().operations
+    for operation_id in ("LoginAnonymous", "CreateLobby", "GetLobbyInfo", "GetConnectionInfo"):
+        assert load().rate_limits().of(declared[operation_id]) is not None
+    assert load().rate_limits().of(declared["CreateRoom"]) is None
+    assert load().policy("x").lobbies_per_player_hour == 10
+    for name, operation_id in (
+        ("logins_per_minute", "LoginGoogle"),
+        ("lobby_calls_per_minute", "CreatePrivateLobby"),
+        ("public_reads_per_second", "ListActivePublicLobbies"),
+        ("polls_per_second", "GetConnectionInfoDeprecated"),
+    ):
+        assert load({name: "0"}).rate_limits().of(declared[operation_id]) is None
+    limited = load({"developer_calls_per_second": "5"}).rate_limits()
+    assert limited.of(declared["CreateRoom"]) is not None
 
 
 def test_almost_a_setting_is_told_and_strangers_are_left_alone() -> None:
