@@ -386,11 +386,3 @@ class GoogleIdentities(Protocol):
         Raises ``Unauthenticated``, and ``Unavailable`` where Google's keys cannot be had.
         """
         ...
-
-
-class Edge(Protocol):
-    """How players reach a process. The direct edge publishes nothing: the port itself is the way in."""
-
-    def host(self) -> str:
-        """The public host name or address of processes on this machine."""
-        ...
