@@ -57,6 +57,7 @@ simulate: .venv/.stamp-dev ## Seeded histories of the whole life cycle: SEEDS=10
 	@$(BIN)/python -m innkeeper.testing.simulate --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1)
 
 bench: dev ## Measure, and write bench/results.json
+	@scripts/bench-tools.sh
 	@$(BIN)/python -m bench
 
 docs: .venv/.stamp-run ## Write the generated reference pages anew
