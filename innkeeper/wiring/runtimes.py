@@ -8,7 +8,6 @@ from pathlib import Path
 
 from innkeeper.config import Settings
 from innkeeper.config.values import primary_address
-from innkeeper.core.moments import truncate
 from innkeeper.interfaces import Builder, Runtime
 from innkeeper.runtime.archive import ArchiveLimits
 from innkeeper.runtime.container import ContainerRuntime
@@ -38,7 +37,8 @@ class RuntimeParts:
 
 def now() -> datetime:
     """The present moment: UTC, whole milliseconds."""
-    return truncate(datetime.now(UTC))
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 async def choose_runtime(settings: Settings, announce: Callable[[str], None]) -> str:
