@@ -38,9 +38,10 @@ def read_filter(request: Request) -> ProcessFilter:
     """The filters of a list or count; ``before`` in milliseconds, or in seconds where it is small."""
     before = request.query.get("before")
     if before is not None:
-        before = int(before if before >= _SECONDS_BELOW else before * 1000)
-        if abs(before) > SAFE_INTEGER:
+        before = before if before >= _SECONDS_BELOW else before * 1000
+        if abs(before) > SAFE_INTEGER:  # before it is made whole: infinity has no whole number
             raise Invalid("query.before", "must be a moment since 1970, in milliseconds")
+        before = int(before)
     statuses, regions = request.query.get("status"), request.query.get("region")
     return ProcessFilter(
         app_id=request.path["appId"],

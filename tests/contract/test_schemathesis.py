@@ -1,0 +1,123 @@
+"""Schemathesis asks every operation of the contract with good and bad data: no reply may leave the contract.
+
+Each request is sent as it was made, and once more with things that are there named in its path and body.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.core.result import Ok
+
+from innkeeper.api import contract
+from innkeeper.testing.contract_check import faults_of
+from innkeeper.testing.studio import TOKEN
+
+Case = schemathesis.Case[Any]
+BASE = "http://api.test"
+DECLARED = contract.load().operations
+SCHEMA = schemathesis.openapi.from_dict(json.loads(contract.document("openapi.json")))
+BOUNDED = settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=8,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class Asked:
+    """What one operation was asked, and how often it succeeded."""
+
+    def __init__(self, world: Any) -> None:
+        self.world = world
+        self.operation_id = ""
+        self.good = 0
+
+    def ask(self, case: Case) -> None:
+        """Both requests of a case. Raises ``AssertionError`` for a reply outside the contract."""
+        self.operation_id = case.operation.definition.raw["operationId"]
+        declared = DECLARED[self.operation_id]
+        sent = requests.Request(**case.as_transport_kwargs(base_url=BASE)).prepare()
+        url, body = urlsplit(str(sent.url)), _bytes(sent.body)
+        query = f"?{url.query}" if url.query else ""
+        headers = self._headers(sent, declared.security)
+        asked_for = case.method.upper()
+        self._check(asked_for, url.path + query, headers, body, made_up=True)
+        if declared.path_names or body:
+            path = self._known_path(declared)
+            self._check(asked_for, path + query, headers, self._known_body(body), made_up=False)
+
+    def _check(self, method: str, target: str, headers: Any, body: bytes, *, made_up: bool) -> None:
+        self.world.rewind()
+        declared = DECLARED[self.operation_id]
+        answer = self.world.ask(method, target.encode(), headers, body)
+        status, told = answer.status, bytes(answer.body)
+        asked = f"{method} {target} {body[:500]!r}: {status} {told[:500]!r}"
+        assert status < 500, asked
+        if method != declared.method or (made_up and status == 404):
+            # Another operation's answer, or no path at all: an ApiError it must be all the same.
+            assert status < 300 or json.loads(told)["message"], asked
+            return
+        faults = faults_of(self.operation_id, status, answer.headers, told)
+        assert not faults, f"{asked}: {'; '.join(faults)}"
+        self.good += status == declared.status
+
+    def _headers(self, sent: requests.PreparedRequest, security: str) -> list[tuple[bytes, bytes]]:
+        token = TOKEN
+        if security == "player":
+            token = self.world.player_token
+        elif self.operation_id in ("AcceptInvite", "RejectInvite"):
+            token = self.world.user_token
+        given = [(name.lower().encode(), _bytes(value)) for name, value in sent.headers.items()]
+        given = [each for each in given if each[0] not in (b"authorization", b"content-length")]
+        return [*given, (b"authorization", f"Bearer {token}".encode())]
+
+    def _known_path(self, declared: contract.Declaration) -> str:
+        world = self.world
+        known = dict(world.known)
+        if any(p.kind == "integer" for p in declared.parameters if p.place == "path"):
+            known |= world.numbers
+        known |= world.other.get(self.operation_id, {})
+        return declared.path.format(**{n: quote(known[n], safe="") for n in declared.path_names})
+
+    def _known_body(self, body: bytes) -> bytes:
+        try:
+            value = json.loads(body)
+        except ValueError:
+            return body
+        if not isinstance(value, dict):
+            return body
+        fields = {**self.world.fields, **self.world.other.get(self.operation_id, {})}
+        return json.dumps(value | {n: fields[n] for n in value.keys() & fields.keys()}).encode()
+
+
+def _bytes(text: Any) -> bytes:
+    return text.encode() if isinstance(text, str) else bytes(text or b"")
+
+
+@pytest.fixture
+def asked(world: Any) -> Iterator[Asked]:
+    made = Asked(world)
+    yield made
+    # Else all that was asked would be how it refuses.
+    assert made.good, f"{made.operation_id} never succeeded"
+
+
+@SCHEMA.parametrize()
+@BOUNDED
+def test_no_reply_leaves_the_contract(case: Case, asked: Asked) -> None:
+    asked.ask(case)
+
+
+def test_every_operation_is_asked() -> None:
+    wanted = {name for name, declared in DECLARED.items() if not declared.extension}
+    found = [each.ok() for each in SCHEMA.get_all_operations() if isinstance(each, Ok)]
+    assert {each.definition.raw["operationId"] for each in found} == wanted
+    assert len(found) == 134
