@@ -7,6 +7,7 @@ import asyncio
 import base64
 import binascii
 import json
+import os
 import platform
 import re
 import tarfile
@@ -17,7 +18,12 @@ from pathlib import Path
 from innkeeper.core.errors import BuildFailed, RuntimeAway
 from innkeeper.interfaces import BuiltImage
 from innkeeper.runtime.archive import ArchiveLimits, check_archive, normalise
-from innkeeper.runtime.container_spec import LABEL_INSTALLATION, ContainerSettings
+from innkeeper.runtime.build_group import BuildGroup
+from innkeeper.runtime.container_spec import (
+    CAPABILITIES_DROPPED,
+    LABEL_INSTALLATION,
+    ContainerSettings,
+)
 from innkeeper.runtime.dockerfile_flags import check_dockerfile
 from innkeeper.runtime.engine import Engine
 
@@ -45,7 +51,8 @@ _DEFAULT_REGISTRY = "docker.io"
 class ContainerBuilder:
     """:class:`innkeeper.interfaces.Builder` over an engine that its runtime has opened.
 
-    ``own_engine``: nobody else keeps images in it, so that nameless ones can be cleared away.
+    ``own_engine``: nobody else keeps images in it, so that nameless ones can be cleared away, and its
+    configuration is known, so that the steps of a build have a control group that ends with them.
     """
 
     def __init__(
@@ -59,6 +66,8 @@ class ContainerBuilder:
         self._settings = settings
         self._limits = limits or ArchiveLimits()
         self._own_engine = own_engine
+        self._group = BuildGroup(f"{settings.prefix}-build") if own_engine else None
+        self._building = False
 
     async def build(self, build_key: str, archive: Path, log: Log) -> BuiltImage:
         """Check the archive, hand it to the engine, tell its log line by line."""
@@ -70,23 +79,43 @@ class ContainerBuilder:
                 log(warning)
             await asyncio.to_thread(normalise, archive, facts, self._limits, context)
             check_dockerfile(await asyncio.to_thread(_dockerfile, context))
-            await self._run_build(ref, context, log)
+            await self._run_in_group(ref, context, log)
         except OSError as error:
             raise BuildFailed(f"the server could not keep the archive: {error.strerror}") from error
         finally:
             context.unlink(missing_ok=True)
         return await self._built(ref)
 
+    async def _run_in_group(self, ref: str, context: Path, log: Log) -> None:
+        """One build at a time: whoever is in the group before or after it is a step that was given up."""
+        if self._group is None:
+            await self._run_build(ref, context, log)
+            return
+        await asyncio.to_thread(self._group.end)
+        await asyncio.to_thread(self._group.make)
+        self._building = True
+        try:
+            await self._run_build(ref, context, log)
+        finally:
+            self._building = False
+            await asyncio.shield(asyncio.to_thread(self._group.end))
+
+    async def end_steps(self) -> None:
+        """End steps that outlived their build, as after a control plane that was killed."""
+        if self._group is not None and not self._building:
+            await asyncio.to_thread(self._group.end)
+
     async def _run_build(self, ref: str, context: Path, log: Log) -> None:
+        memory = _step_memory_bytes()
         params: dict[str, str | int | bool] = {
             "t": ref,
             "rm": True,
             "forcerm": True,
             "cpushares": _CPU_SHARES,
-            # Podman's own words for a network namespace: without them, steps have the host's network.
-            "nsoptions": json.dumps(
-                [{"Name": "network", "Host": False, "Path": self._settings.prefix}]
-            ),
+            "memory": memory,
+            "memswap": memory,
+            **({} if self._group is None else {"cgroupparent": self._group.parent}),
+            **self._podmans_own(),
             "labels": json.dumps({LABEL_INSTALLATION: self._settings.installation}),
         }
         lines = self._engine.lines(
@@ -109,6 +138,16 @@ class ContainerBuilder:
         if problem is not None:
             log(problem.strip()[:_LINE_CHARS_MAX])
             raise BuildFailed(_last_line(problem))
+
+    def _podmans_own(self) -> dict[str, str]:
+        """A network namespace: without it, Podman's steps have the host's. And no more rights than games."""
+        if not self._engine.is_podman:
+            return {}
+        namespace = {"Name": "network", "Host": False, "Path": self._settings.prefix}
+        return {
+            "nsoptions": json.dumps([namespace]),
+            "dropcaps": json.dumps([f"CAP_{name}" for name in CAPABILITIES_DROPPED]),
+        }
 
     async def pull(
         self, build_key: str, image: str, registry_url: str | None, auth: str | None, log: Log
@@ -151,7 +190,8 @@ class ContainerBuilder:
             await self._engine.call("DELETE", f"/images/{source}", params={"force": False})
 
     async def discard(self, build_key: str) -> None:
-        """Remove the image of a build whose end nobody saw."""
+        """Remove the image of a build whose end nobody saw, and the step it was at."""
+        await self.end_steps()
         await self.delete(self._ref(build_key))
 
     async def delete(self, image_ref: str) -> None:
@@ -246,6 +286,11 @@ def _decoded(text: str) -> str | None:
     except (binascii.Error, UnicodeDecodeError):
         return None
     return login if ":" in login and login.isprintable() else None
+
+
+def _step_memory_bytes() -> int:
+    """What the steps of a build may use: half of the machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def _name_and_tag(reference: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ LABEL_SANDBOX: Final = "innkeeper.sandbox"  # on a holder: the sandbox it is
 LABEL_JOINS: Final = "innkeeper.joins"  # on a process: the sandbox it has joined
 
 _CPU_PERIOD_US = 100_000
-_CAPABILITIES_DROPPED = ("NET_RAW", "MKNOD", "AUDIT_WRITE")
+CAPABILITIES_DROPPED = ("NET_RAW", "MKNOD", "AUDIT_WRITE")
 _SIGNAL_MAX = 64
 _PHASES: Mapping[str, Phase] = {
     "created": "created",
@@ -106,7 +106,7 @@ def process_body(
                 {"Name": "fsize", "Soft": file_bytes, "Hard": file_bytes},
             ],
             "SecurityOpt": ["no-new-privileges"],
-            "CapDrop": list(_CAPABILITIES_DROPPED),
+            "CapDrop": list(CAPABILITIES_DROPPED),
             "Privileged": False,
             "IpcMode": "private",
             "LogConfig": {

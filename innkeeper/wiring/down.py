@@ -14,6 +14,7 @@ from innkeeper.interfaces import Context, Runtime, Store, Tx
 from innkeeper.reconciler.loop import Pace, Reconciler
 from innkeeper.reconciler.perform import Surroundings
 from innkeeper.runtime.container import ContainerRuntime
+from innkeeper.runtime.container_builder import ContainerBuilder
 from innkeeper.runtime.engine_service import stop_engine_service
 from innkeeper.runtime.zygote_client import stop_zygote
 from innkeeper.store.opening import open_store
@@ -60,6 +61,8 @@ async def _stop_games(data_dir: Path, before: LastRun, progress: Callable[[str],
             parts = await container_parts(settings, row["installation_id"], 0, None)
         await parts.runtime.open()
         try:
+            if isinstance(parts.builder, ContainerBuilder):
+                await parts.builder.end_steps()
             await _stop_all(store, parts, data_dir, progress)
         finally:
             await parts.runtime.close()

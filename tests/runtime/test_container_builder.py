@@ -1,7 +1,10 @@
 """Builds and pulls with a real engine."""
 
+import asyncio
 import base64
 import json
+import os
+import re
 import socket
 import uuid
 from collections.abc import AsyncIterator
@@ -10,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from innkeeper.core.errors import BuildFailed, StartFailed
+from innkeeper.runtime import proc_table
+from innkeeper.runtime.build_group import BuildGroup
 from innkeeper.runtime.container_builder import (
     ContainerBuilder,
     registry_auth,
@@ -18,7 +23,7 @@ from innkeeper.runtime.container_builder import (
 from innkeeper.runtime.engine import Engine
 from innkeeper.testing.container_harness import PROBE_DOCKERFILE, ContainerHarness, tar_of
 from innkeeper.testing.image_registry import LOGIN, machine
-from innkeeper.testing.runtime_harness import until_bound
+from innkeeper.testing.runtime_harness import eventually, until_bound
 
 pytestmark = pytest.mark.system
 
@@ -129,6 +134,48 @@ async def test_a_wrong_dockerfile_fails_with_the_reason(
 ) -> None:
     with pytest.raises(BuildFailed, match=words):
         await builder.build(key, archives.game(dockerfile), lambda line: None)
+
+
+async def test_a_build_that_is_given_up_leaves_no_step_behind(
+    engine: Engine, harness: ContainerHarness, archives: Archives, key: str
+) -> None:
+    await harness.open()
+    builder = ContainerBuilder(engine, harness.settings, own_engine=True)
+    group = BuildGroup(f"{harness.settings.prefix}-build")
+    never = b'ENV PROBE_MODE=never\nRUN ["/probe"]\n'
+    build = asyncio.create_task(
+        builder.build(key, archives.game(PROBE_DOCKERFILE + never), lambda line: None)
+    )
+
+    async def in_its_step() -> bool:
+        return [proc_table.name_of(pid) for pid in group.members()] == ["probe"]
+
+    await eventually(in_its_step, "the step runs")
+    (pid,) = group.members()
+    status = Path(f"/proc/{pid}/status").read_text()
+    rights = int(re.findall(r"CapBnd:\t(\w+)", status)[0], 16)
+    assert not any(rights >> number & 1 for number in (13, 27, 29, 21, 12))
+    groups = Path(f"/proc/{pid}/cgroup").read_text()
+    v1 = re.search(r":memory:(.*)", groups)
+    top = Path("/sys/fs/cgroup")
+    if v1:
+        limit = (top / f"memory{v1[1]}/memory.limit_in_bytes").read_text()
+        pids = (top / f"pids{os.path.dirname(v1[1])}/pids.max").read_text()
+    else:
+        place = top / groups.rsplit(":", 1)[1].strip()[1:]
+        limit = (place / "memory.max").read_text()
+        pids = (place.parent / "pids.max").read_text()
+    assert 0 < int(limit) <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    assert int(pids) == 4096
+    build.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await build
+    assert group.members() == set()
+    assert (
+        not Path(f"/proc/{pid}").exists() or "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    )
+    built = await builder.build(key, archives.game(), lambda line: None)
+    await builder.delete(built.image_ref)
 
 
 async def test_a_step_has_a_network_of_its_own(
