@@ -46,7 +46,7 @@ class PlayerSettings:
     )
     public_reads_per_second: int = setting(
         values.whole(0, 1_000_000),
-        200,
+        100,
         "0 to 1000000",
         "Reads without a token, as lists of lobbies, from one address in a second. 0: no limit.",
     )

@@ -23,7 +23,7 @@ from innkeeper.interfaces import Context, Row, Tx
 from innkeeper.usecases import apps, rooms
 
 # Characters of states and configs in one list: reads hold up whoever else is served.
-LISTED_TEXT_MAX = 4 * 1024**2
+LISTED_TEXT_MAX = 2 * 1024**2
 _SHORT_CODE_LENGTH = 4
 _DRAWS = 8
 

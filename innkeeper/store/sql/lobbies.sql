@@ -1,10 +1,11 @@
 -- name: insert
 -- A new lobby, beside its room and in the same transaction.
 INSERT INTO lobbies (room_id, app_id, number, short_code, short_code_chosen, created_by, created_at, counted,
-                     initial_config)
+                     text_length, initial_config)
 VALUES (:room_id, :app_id,
         (SELECT COALESCE(MAX(number), 0) + 1 FROM lobbies WHERE app_id = :app_id),
-        :short_code, :short_code_chosen, :created_by, :created_at, :counted, :initial_config)
+        :short_code, :short_code_chosen, :created_by, :created_at, :counted,
+        LENGTH(:initial_config), :initial_config)
 
 -- name: by_room
 -- The lobby of a live room of a live app.
@@ -31,27 +32,32 @@ WHERE l.app_id = :app_id AND l.short_code = :short_code LIMIT 1
 -- name: listed
 -- Lobbies of live rooms, newest first, at most 100 (behaviour.md 6), and no more than text_max characters of
 -- their states and configs: 100 states of 1 MB would hold up everybody else. Old versions alone show states.
-SELECT * FROM (
-    SELECT found.*, SUM(COALESCE(LENGTH(state), 0) + COALESCE(LENGTH(initial_config), 0)
-                        + COALESCE(LENGTH(room_config), 0))
-                    OVER (ORDER BY created_at DESC, number DESC ROWS UNBOUNDED PRECEDING) AS text_so_far
+SELECT l.room_id, l.app_id, l.short_code, l.short_code_chosen, l.created_by, chosen.created_at,
+       r.region, r.room_config, r.lobby_visibility,
+       CASE WHEN :with_state = 1 THEN l.initial_config END AS initial_config,
+       CASE WHEN :with_state = 1 THEN l.state END AS state
+FROM (
+    SELECT room_id, created_at, number,
+           SUM(text) OVER (ORDER BY created_at DESC, number DESC ROWS UNBOUNDED PRECEDING) AS text_so_far
     FROM (
-        SELECT l.room_id, l.app_id, l.number, l.short_code, l.short_code_chosen, l.created_by, r.created_at,
-               r.region, r.room_config, r.lobby_visibility,
-               CASE WHEN :with_state = 1 THEN l.initial_config END AS initial_config,
-               CASE WHEN :with_state = 1 THEN l.state END AS state
+        SELECT r.room_id, r.created_at, l.number,
+               COALESCE(LENGTH(r.room_config), 0)
+                   + CASE WHEN :with_state = 1 THEN l.text_length ELSE 0 END AS text
         FROM rooms r
         JOIN lobbies l ON l.room_id = r.room_id
         JOIN apps a ON a.app_id = r.app_id AND a.deleted_at IS NULL
         WHERE r.app_id = :app_id AND r.lobby_visibility = :visibility AND r.lobby_visibility IS NOT NULL
           AND r.status IN ('scheduling', 'active') AND (:region IS NULL OR r.region = :region)
-        ORDER BY r.created_at DESC, l.number DESC LIMIT 100) AS found) AS measured
-WHERE text_so_far <= :text_max
-ORDER BY created_at DESC, number DESC
+        ORDER BY r.created_at DESC, l.number DESC LIMIT 100) AS newest) AS chosen
+JOIN lobbies l ON l.room_id = chosen.room_id
+JOIN rooms r ON r.room_id = chosen.room_id
+WHERE chosen.text_so_far <= :text_max
+ORDER BY chosen.created_at DESC, chosen.number DESC
 
 -- name: set_state
 -- Replace the state of a lobby.
-UPDATE lobbies SET state = :state WHERE room_id = :room_id AND app_id = :app_id
+UPDATE lobbies SET state = :state, text_length = LENGTH(initial_config) + LENGTH(:state)
+WHERE room_id = :room_id AND app_id = :app_id
 
 -- name: creation_at_limit
 -- When a player made the lobby that is as many back as they may make in an hour.

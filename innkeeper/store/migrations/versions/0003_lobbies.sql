@@ -15,6 +15,7 @@ CREATE TABLE lobbies (
     created_by TEXT NOT NULL,               -- a player's id
     created_at BIGINT NOT NULL,
     counted BIGINT NOT NULL,                -- against what a player may create in an hour
+    text_length BIGINT NOT NULL,            -- of the next two: known without reading them
     initial_config TEXT NOT NULL,           -- JSON
     state TEXT                              -- JSON; NULL until the game sets one
 );
