@@ -18,25 +18,30 @@ class GroupPaths:
 
 
 @dataclass(frozen=True, slots=True)
-class _Roots:
+class Roots:
     """Where control groups are mounted: by controller in version 1, and all in one in version 2."""
 
     by_controller: Mapping[str, str]
     unified: str | None
 
 
-@lru_cache(maxsize=1)
-def _roots(mounts: Path = _MOUNTS) -> _Roots:
-    """Mounts do not change while the machine runs."""
+def roots_of(mounts: str) -> Roots:
+    """From the text of ``/proc/mounts``."""
     controllers: dict[str, str] = {}
     unified = None
-    for line in mounts.read_text("utf-8", "replace").splitlines():
+    for line in mounts.splitlines():
         _device, place, kind, options, *_ = line.split(" ")
         if kind == "cgroup":
             controllers.update(dict.fromkeys(options.split(","), place))
         elif kind == "cgroup2":
             unified = unified or place
-    return _Roots(controllers, unified)
+    return Roots(controllers, unified)
+
+
+@lru_cache(maxsize=1)
+def _here() -> Roots:
+    """This machine's: they do not change while it runs."""
+    return roots_of(_MOUNTS.read_text("utf-8", "replace"))
 
 
 def groups_of(pid: int) -> str:
@@ -44,9 +49,9 @@ def groups_of(pid: int) -> str:
     return Path(f"/proc/{pid}/cgroup").read_text("utf-8", "replace")
 
 
-def paths_of(groups: str) -> GroupPaths:
-    """The directories of the groups that :func:`groups_of` tells of."""
-    roots = _roots()
+def paths_of(groups: str, roots: Roots | None = None) -> GroupPaths:
+    """The directories of the groups that :func:`groups_of` tells of, on this machine by default."""
+    roots = roots or _here()
     places: dict[str, str] = {}
     for line in groups.splitlines():
         _number, controllers, place = line.split(":", 2)
