@@ -1,8 +1,13 @@
 """How large a lobby may be, how many there may be, and what else a create refuses (behaviour.md 6)."""
 
+from pathlib import Path
+
 import jwt
 import pytest
 
+from innkeeper.core.errors import Exhausted
+from innkeeper.core.players import Player
+from innkeeper.store.opening import open_store
 from innkeeper.usecases import lifecycle, lobbies, rooms
 from tests.api.lobby_hall import Lobbies, hall
 
@@ -117,3 +122,32 @@ async def test_very_many_local_lobbies_replace_the_oldest(
         made.append((await hall.v3("local"))["roomId"])
     statuses = [(await hall.ask("GetLobbyInfo", room_id)).status_code for room_id in made]
     assert statuses == [404, 200, 200, 200, 200]
+
+
+async def test_states_count_in_what_a_list_may_hold(
+    hall: Lobbies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lobbies, "LISTED_TEXT_MAX", 1000)
+    older, newer = [(await hall.v2())["roomId"] for _ in range(2)]
+    old_list = "ListActivePublicLobbiesDeprecatedV2"
+    assert await hall.listed(old_list) == [newer, older]
+    await hall.ask("SetLobbyState", newer, body={"state": "s" * 980})
+    assert await hall.listed(old_list) == [newer]
+    assert await hall.listed() == [newer, older]
+    await hall.ask("SetLobbyState", newer, body={"state": ""})
+    assert await hall.listed(old_list) == [newer, older]
+
+
+async def test_a_restart_forgets_no_creation(hall: Lobbies, tmp_path: Path) -> None:
+    for _ in range(10):
+        await hall.v3()
+    studio = hall.shop.studio
+    player = Player(hall.shop.app, studio.caller.org_id, hall.player)
+    restarted = await open_store(tmp_path / "innkeeper.sqlite")
+    with pytest.raises(Exhausted):
+        await restarted.write(
+            lambda tx: lobbies.create_lobby(
+                tx, player, lobbies.NewLobby("public", "Tokyo"), studio.context()
+            )
+        )
+    await restarted.close()
