@@ -65,6 +65,9 @@ class Settings(BillingSettings, PlayerSettings, MachineSettings):
         if self.listen.port in self.port_range:
             problem = f"port {self.listen.port} lies in the games' --port-range {self.port_range}"
             raise Invalid("--listen", problem)
+        if self.ping_udp_port in self.port_range:
+            problem = f"port {self.ping_udp_port} lies in the games' --port-range {self.port_range}"
+            raise Invalid("--ping-udp-port", problem)
 
     def limits(self) -> Limits:
         """The settings that ``decide`` works by."""

@@ -74,6 +74,14 @@ class MachineSettings:
         "Addresses whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.",
         "none",
     )
+    ping_udp_port: int | None = setting(
+        values.port_or("auto", "off"),
+        None,
+        "auto|off|PORT",
+        "The UDP port that echoes what clients send to measure their way here. `auto` takes the number of "
+        "the API's own port where it is free. The official Unreal plugin pings port 10000.",
+        "`auto`",
+    )
     admin_token: str | None = setting(
         values.admin_token,
         None,

@@ -96,6 +96,21 @@ def zero_or(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+def port_or(automatic: str, none: str) -> Callable[[str], int | None]:
+    """A port; ``None`` for the word that leaves the choice to us, 0 for the word that wants none."""
+
+    def read(text: str) -> int | None:
+        if text == automatic:
+            return None
+        if text == none:
+            return 0
+        if not _DIGITS.match(text) or not 1 <= int(text) <= 65535:
+            raise ValueError(f"must be {automatic}, {none}, or a port between 1 and 65535")
+        return int(text)
+
+    return read
+
+
 def dollars(high: int) -> Callable[[str], int]:
     """An amount of money up to ``high`` dollars, exact: as millionths of a dollar."""
 

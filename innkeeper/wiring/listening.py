@@ -1,4 +1,4 @@
-"""Where the API listens: the socket of ``--listen``, and a second one where containers reach it."""
+"""Where we listen: the API's socket, a second one where containers reach it, and the ping echo's."""
 
 import socket
 from dataclasses import dataclass
@@ -42,6 +42,30 @@ def bind_api(settings: Settings) -> Listening:
             f"{settings.listen} cannot be bound ({error.strerror}): stop what has it, or choose another",
         ) from error
     return Listening(listener, host, listener.getsockname()[1], settings.listen.wildcard)
+
+
+def bind_ping(settings: Settings, listening: Listening) -> socket.socket | None:
+    """A UDP socket for the ping echo, at the API's own address; ``None`` where none shall be, or can be.
+
+    Raises :class:`Invalid` where a port was asked for by its number and cannot be had.
+    """
+    wanted = settings.ping_udp_port
+    if wanted == 0:
+        return None
+    family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
+    pinged = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        pinged.setblocking(False)
+        pinged.bind((listening.host, wanted or listening.port))
+    except OSError as error:
+        pinged.close()
+        if wanted is None:
+            return None
+        raise Invalid(
+            "--ping-udp-port",
+            f"{wanted} cannot be bound ({error.strerror}): stop what has it, or choose another",
+        ) from error
+    return pinged
 
 
 def bind_gateway(gateway: str, listening: Listening) -> list[socket.socket]:

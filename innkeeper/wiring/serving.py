@@ -23,6 +23,7 @@ from innkeeper.config.values import primary_address
 from innkeeper.core.capacity import Machine, machine_capacity
 from innkeeper.core.errors import InnkeeperError, StateConflict
 from innkeeper.core.ids import Ids
+from innkeeper.edge.ping import open_udp_echo
 from innkeeper.identity.google import OidcGoogle
 from innkeeper.identity.key_set import KeySet, fetcher
 from innkeeper.interfaces import Context, Policy, Store, Tx
@@ -41,7 +42,7 @@ from innkeeper.usecases.installation import Installation
 from innkeeper.usecases.logs import retention_cuts
 from innkeeper.wiring.chance import Chance
 from innkeeper.wiring.last_run import LastRun, last_run
-from innkeeper.wiring.listening import Listening, bind_api, bind_gateway
+from innkeeper.wiring.listening import Listening, bind_api, bind_gateway, bind_ping
 from innkeeper.wiring.runtimes import RuntimeParts, choose_runtime, make_runtime, now
 from innkeeper.wiring.whole_writes import WholeWritesProtocol
 
@@ -87,10 +88,25 @@ async def serve(settings: Settings, announce: Announce) -> None:
         gateway = parts.gateway()
         extra = [] if gateway is None else bind_gateway(gateway, listening)
         policy = replace(policy, registry_builds=parts.runtime.capabilities.registry_images)
+        await _echo_pings(settings, listening, closing, announce)
         control_plane = ControlPlane(settings, store, ids, policy, parts, installed, listening)
         await control_plane.run(
             [listening.socket, *extra], lambda: _say(announce, settings, listening, token, parts)
         )
+
+
+async def _echo_pings(
+    settings: Settings,
+    listening: Listening,
+    closing: contextlib.AsyncExitStack,
+    announce: Announce,
+) -> None:
+    """Answer UDP pings, if so set; a port that only happened to be ours to choose may be taken."""
+    pinged = bind_ping(settings, listening)
+    if pinged is not None:
+        closing.callback((await open_udp_echo(pinged)).close)
+    elif settings.ping_udp_port is None:
+        announce(f"no UDP ping echo: another program has port {listening.port}/udp")
 
 
 async def _seed(

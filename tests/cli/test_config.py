@@ -58,6 +58,8 @@ def test_every_field_is_documented_and_its_default_has_a_text(each: object) -> N
         ("public_url", "http://x:0", "must be an http:// or https:// URL"),
         ("tls_cert", "/no/such/file", "must be a file that exists"),
         ("trusted_proxies", "10.0.0.1/8", "must be addresses or networks"),
+        ("ping_udp_port", "0", "must be auto, off, or a port between 1 and 65535"),
+        ("ping_udp_port", "65536", "must be auto, off, or a port between 1 and 65535"),
         ("port_range", "30000", "must be FIRST-LAST"),
         ("port_range", "80-2000", "must be FIRST-LAST"),
         ("port_range", "3000-2000", "must be FIRST-LAST"),
@@ -113,6 +115,14 @@ def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
 def test_the_api_may_not_listen_among_the_games_ports() -> None:
     with pytest.raises(Invalid, match="port 20001 lies in the games' --port-range 20000-29999"):
         load({"listen": "127.0.0.1:20001"})
+
+
+def test_pings_may_not_come_among_the_games_ports() -> None:
+    with pytest.raises(Invalid, match="--ping-udp-port port 20001 lies in the games'"):
+        load({"ping_udp_port": "20001"})
+    assert load({"ping_udp_port": "off"}).ping_udp_port == 0
+    assert load({"ping_udp_port": "10000"}).ping_udp_port == 10_000
+    assert load({"ping_udp_port": "auto"}).ping_udp_port is None
 
 
 def test_regions_keep_the_order_of_the_contract() -> None:

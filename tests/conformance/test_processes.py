@@ -7,6 +7,7 @@ import pytest
 
 from innkeeper.testing.live_studio import Json, LiveStudio
 from innkeeper.testing.official_sdk import Sdk, refused
+from innkeeper.testing.players import ask_udp
 
 MOMENTS = ("createdAt", "scheduledAt", "bootedAt", "startedAt", "stoppingAt", "terminatedAt")
 
@@ -146,6 +147,8 @@ def test_each_region_is_this_machine(studio: LiveStudio, app_id: str, anyone: Sd
     for endpoint in endpoints:
         assert endpoint["host"]
         assert 1 <= endpoint["port"] <= 65535
+    # UDP is echoed at the port of the WebSocket echo.
+    assert ask_udp((endpoints[0]["host"], endpoints[0]["port"]), "ping 1") == "ping 1"
     with refused(422, "region"):
         studio.sdk("processesV3.createProcess", "Atlantis", app_id)
 

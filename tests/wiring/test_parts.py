@@ -8,7 +8,7 @@ import pytest
 from innkeeper.config import Settings
 from innkeeper.core.errors import Invalid
 from innkeeper.wiring.last_run import LastRun, last_run
-from innkeeper.wiring.listening import bind_api, bind_gateway
+from innkeeper.wiring.listening import bind_api, bind_gateway, bind_ping
 from innkeeper.wiring.runtimes import player_address
 from innkeeper.wiring.serving import public_ip
 
@@ -68,3 +68,17 @@ def test_the_last_run_is_kept_whole(tmp_path: Path) -> None:
     (tmp_path / "last-run.json").write_text("{")
     with pytest.raises(Invalid, match="damaged"):
         last_run(tmp_path)
+
+
+def test_pings_come_to_the_apis_port_where_it_is_free() -> None:
+    listening = bind_api(settings())
+    with listening.socket:
+        pinged = bind_ping(settings(), listening)
+        assert pinged is not None
+        with pinged:
+            assert pinged.getsockname() == ("127.0.0.1", listening.port)
+            assert bind_ping(settings(), listening) is None
+            assert bind_ping(settings(ping_udp_port="off"), listening) is None
+            taken = settings(ping_udp_port=str(listening.port))
+            with pytest.raises(Invalid, match=r"--ping-udp-port \d+ cannot be bound .* another"):
+                bind_ping(taken, listening)
