@@ -131,7 +131,7 @@ async def test_states_count_in_what_a_list_may_hold(
     older, newer = [(await hall.v2())["roomId"] for _ in range(2)]
     old_list = "ListActivePublicLobbiesDeprecatedV2"
     assert await hall.listed(old_list) == [newer, older]
-    await hall.ask("SetLobbyState", newer, body={"state": "s" * 980})
+    await hall.ask("SetLobbyState", newer, body={"state": "s" * 993})
     assert await hall.listed(old_list) == [newer]
     assert await hall.listed() == [newer, older]
     await hall.ask("SetLobbyState", newer, body={"state": ""})
