@@ -88,7 +88,8 @@ def write_process(process: Process) -> wire.ProcessV3:
         scheduledAt=process.scheduled_at,
         bootedAt=process.booted_at,
         summaryExitReason=process.summary_exit_reason or UNSET,
-        hosting="shared",
+        hosting=process.hosting,
+        fleetId=process.fleet_id or UNSET,
     )
 
 

@@ -75,6 +75,12 @@ class Exit:
         return f"{text} ({self.detail})" if self.detail else text
 
 
+Hosting = Literal[
+    "shared",  # in its organization's default fleet
+    "metal",  # in a fleet that its deployment named
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """One process as the store knows it. Each moment is set once, in this order.
@@ -114,6 +120,8 @@ class Process:
     initial_room_id: str | None
     idle_since: datetime | None
     removed: bool
+    fleet_id: str | None = None
+    hosting: Hosting = "shared"
 
     @property
     def status(self) -> ProcessStatus:

@@ -12,7 +12,7 @@ from innkeeper.core.errors import Invalid, NotFound
 from innkeeper.core.moments import from_ms, maybe_from_ms, to_ms
 from innkeeper.core.processes import STOPPED_BY_REQUEST, ExposedPort, Process
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import apps, capacity, deployments
+from innkeeper.usecases import apps, capacity, deployments, orgs
 from innkeeper.usecases.limits import check_limits
 
 
@@ -94,6 +94,8 @@ def process_from(row: Row) -> Process:
         initial_room_id=row["initial_room_id"],
         idle_since=maybe_from_ms(row["idle_since"]),
         removed=bool(row["removed"]),
+        fleet_id=row["fleet_id"],
+        hosting=row["hosting"],
     )
 
 
@@ -113,6 +115,7 @@ def new_process(
     """
     _require_image(tx, deployment)
     check_limits(tx, org_id, deployment, context)
+    org = orgs.require_org(tx, org_id)
     process_id = context.ids.uuid()
     capacity.take_capacity(tx, deployment.cpu_millis, deployment.memory_mb)
     seat = capacity.take_seat(tx, process_id, deployment, context)
@@ -132,6 +135,8 @@ def new_process(
         exposed_ports=msgspec.json.encode(seat.exposed_ports).decode(),
         sandbox_id=seat.sandbox_id,
         initial_room_id=initial_room_id,
+        fleet_id=deployment.fleet_id or org.default_fleet_id,
+        hosting="shared" if deployment.fleet_id in (None, org.default_fleet_id) else "metal",
     )
     context.wake.append((deployment.app_id, region))
     return process_id

@@ -131,6 +131,9 @@ def test_a_deployment_names_its_fleet(
     assert studio.deploy(app_id, build_id)["fleetId"] == org["defaultFleetId"]
     assert sdk("fleetsV2.getFleet", org["defaultFleetId"])["name"] == "default"
     assert studio.deploy(app_id, build_id, fleetId=fleet_id)["fleetId"] == fleet_id
+    process = sdk("processesV3.createProcess", "Tokyo", app_id)
+    assert (process["fleetId"], process["hosting"]) == (fleet_id, "metal")
+    sdk("processesV3.stopProcess", process["processId"], app_id)
     with refused(404, "fleet-nowhere"):
         studio.deploy(app_id, build_id, fleetId="fleet-nowhere")
 

@@ -8,8 +8,8 @@ import pytest
 from innkeeper.core.accounts import Caller
 from innkeeper.core.errors import Invalid, NotFound
 from innkeeper.core.fleets import FLEETS_MAX, SHAPES, largest_fitting, shape_named
-from innkeeper.testing.studio import START
-from innkeeper.usecases import callers, deployments, fleets, users
+from innkeeper.testing.studio import START, Studio
+from innkeeper.usecases import callers, deployments, fleets, processes, users
 from innkeeper.usecases.fleets import FleetChange, NewFleet
 from innkeeper.usecases.users import NewUser
 
@@ -171,3 +171,16 @@ async def test_a_deployment_goes_to_its_fleet_or_the_default_one(desk: Any) -> N
     for unknown in (theirs.fleet_id, "fleet-none"):
         with pytest.raises(NotFound, match="Fleet"):
             await desk.ask(deployments.create_deployment, replace(wanted, fleet_id=unknown))
+
+
+async def test_a_process_runs_in_its_deployments_fleet(studio: Studio) -> None:
+    (default,) = await studio.ask(fleets.list_fleets, None)
+    fleet = await studio.ask(fleets.create_fleet, new())
+    for fleet_id, hosting in (
+        (None, "shared"),
+        (default.fleet_id, "shared"),
+        (fleet.fleet_id, "metal"),
+    ):
+        await studio.deploy(fleet_id=fleet_id)
+        made = await studio.ask(processes.create_process, (studio.app_id, "Tokyo"))
+        assert (made.fleet_id, made.hosting) == (fleet_id or default.fleet_id, hosting)

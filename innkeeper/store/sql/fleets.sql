@@ -48,13 +48,9 @@ SELECT m.node_id, m.cores, m.total_memory_mb, i.created_at FROM machine m JOIN i
 
 -- name: requested_now
 -- What runs or shall run has requested, by fleet and region: the most first.
-SELECT COALESCE(d.fleet_id, o.default_fleet_id) AS fleet_id, p.region, SUM(p.cpu_millis) AS cpu_millis
-FROM processes p
-JOIN deployments d ON d.deployment_id = p.deployment_id
-JOIN orgs o ON o.org_id = p.org_id
-WHERE p.removed = 0 AND p.terminated_at IS NULL AND COALESCE(d.fleet_id, o.default_fleet_id) IS NOT NULL
-GROUP BY COALESCE(d.fleet_id, o.default_fleet_id), p.region
-ORDER BY SUM(p.cpu_millis) DESC, p.region LIMIT 256
+SELECT fleet_id, region, SUM(cpu_millis) AS cpu_millis FROM processes
+WHERE removed = 0 AND terminated_at IS NULL AND fleet_id IS NOT NULL
+GROUP BY fleet_id, region ORDER BY SUM(cpu_millis) DESC, region LIMIT 256
 
 -- name: keep_machine_sample
 -- What the machine had, and took for itself, in a minute.

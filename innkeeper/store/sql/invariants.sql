@@ -3,7 +3,8 @@
 SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process, rooms_allocated, cpu_millis,
        memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
        kill_sent_at, terminated_at, draining, failed, stop_reason, stop_grace_s, summary_exit_reason,
-       exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+       exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
+       hosting
 FROM processes ORDER BY created_at, process_id
 
 -- name: rooms

@@ -17,16 +17,18 @@ WHERE process_id = :process_id AND rooms_allocated > 0
 -- A new process: recorded, readable, not yet handed to the runtime.
 INSERT INTO processes (process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
                        rooms_allocated, cpu_millis, memory_mb, created_at, exposed_ports, sandbox_id,
-                       initial_room_id)
+                       initial_room_id, fleet_id, hosting)
 VALUES (:process_id, :app_id, :org_id, :deployment_id, :deployment_number, :region, :rooms_per_process,
-        :rooms_allocated, :cpu_millis, :memory_mb, :created_at, :exposed_ports, :sandbox_id, :initial_room_id)
+        :rooms_allocated, :cpu_millis, :memory_mb, :created_at, :exposed_ports, :sandbox_id, :initial_room_id,
+        :fleet_id, :hosting)
 
 -- name: by_id
 -- One process of an app.
 SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
-       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
+       hosting
 FROM processes WHERE process_id = :process_id AND app_id = :app_id
 
 -- name: any_by_id
@@ -34,7 +36,8 @@ FROM processes WHERE process_id = :process_id AND app_id = :app_id
 SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
-       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
+       hosting
 FROM processes WHERE process_id = :process_id
 
 -- name: unfinished
@@ -42,7 +45,8 @@ FROM processes WHERE process_id = :process_id
 SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
-       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
+       hosting
 FROM processes WHERE app_id = :app_id AND region = :region AND removed = 0
 ORDER BY created_at, process_id
 
@@ -67,7 +71,8 @@ SELECT process_id FROM processes WHERE removed = 0 AND terminated_at IS NULL
 SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
-       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
+       hosting
 FROM processes WHERE app_id = :app_id
   AND (:before IS NULL OR created_at < :before)
   AND (:regions IS NULL OR :regions LIKE '%,' || region || ',%')
@@ -83,7 +88,8 @@ ORDER BY created_at DESC, process_id LIMIT 10
 SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
-       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
+       hosting
 FROM processes
 WHERE app_id = :app_id AND removed = 0 AND terminated_at IS NULL
   AND (CAST(:region AS TEXT) IS NULL OR region = :region)
@@ -94,7 +100,8 @@ ORDER BY COALESCE(started_at, created_at) DESC, process_id LIMIT 10
 SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
-       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed
+       stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
+       hosting
 FROM processes
 WHERE app_id = :app_id AND terminated_at IS NOT NULL
   AND (CAST(:region AS TEXT) IS NULL OR region = :region)

@@ -21,6 +21,10 @@ CREATE TABLE fleet_regions (                -- a region without a row is as its 
 -- Where deployments go that name no fleet. NULL until the next start makes one.
 ALTER TABLE orgs ADD COLUMN default_fleet_id TEXT;
 
+-- Where a process runs, as its deployment said or did not say; like the deployment, it never changes.
+ALTER TABLE processes ADD COLUMN fleet_id TEXT;
+ALTER TABLE processes ADD COLUMN hosting TEXT NOT NULL DEFAULT 'shared' CHECK (hosting IN ('shared', 'metal'));
+
 -- What the machine really has; beside it stands what is promised of it.
 ALTER TABLE machine ADD COLUMN cores BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE machine ADD COLUMN total_memory_mb BIGINT NOT NULL DEFAULT 0;
