@@ -1,6 +1,6 @@
 # The two commands: `make up` and `make test`. Stamp files make repeated runs quick.
 .DEFAULT_GOAL := help
-.PHONY: simulate help up down install dev engine sample test test-fast check format types imports lint bench docs clean
+.PHONY: conformance simulate help up down install dev engine sample test test-fast check format types imports lint bench docs clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -59,6 +59,12 @@ simulate: .venv/.stamp-dev ## Seeded histories of the whole life cycle: SEEDS=10
 bench: dev ## Measure, and write bench/results.json
 	@scripts/bench-tools.sh
 	@$(BIN)/python -m bench
+
+conformance: dev ## Every operation through the official SDK; writes docs/reference/operations.md
+	@rm -f docs/reference/operations.json
+	@INNKEEPER_OPERATIONS_RECORD=docs/reference/operations.json \
+	  $(BIN)/python -m pytest -q tests/conformance; ended=$$?; \
+	  $(BIN)/python -m innkeeper.testing.operations_record docs/reference && exit $$ended
 
 docs: .venv/.stamp-run ## Write the generated reference pages anew
 	@$(BIN)/python -m innkeeper.cli.reference docs/reference

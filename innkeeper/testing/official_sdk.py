@@ -10,7 +10,7 @@ import queue
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +90,8 @@ class Bridge:
         self._answers: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
         self._streams: dict[int, Stream] = {}
         self._routes = _routes()
+        # Told of each call, and whether it succeeded.
+        self.heard: Callable[[str, bool], None] = lambda call, succeeded: None
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -122,6 +124,11 @@ class Bridge:
         name = f"client-{next(self._ids)}"
         self.ask({"op": "client", "client": name, "options": options})
         return Sdk(self, name)
+
+    def methods(self) -> tuple[str, list[str]]:
+        """The installed SDK's version, and every call it has, such as ``roomsV2.createRoom``."""
+        told = self.ask({"op": "methods"})["value"]
+        return told["version"], told["methods"]
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """One request and its answer. Raises ``queue.Empty`` when none comes."""
@@ -193,6 +200,7 @@ class Sdk:
         replies = [self.bridge.reply(raw) for raw in answer["replies"]]
         for reply in replies:
             check_reply(reply.operation_id, reply.status, reply.headers, reply.body or b"")
+        self.bridge.heard(call, answer["ok"])
         if answer["ok"]:
             return answer["value"], replies
         error = answer["error"]

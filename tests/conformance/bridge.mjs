@@ -5,6 +5,7 @@
 //   {id, op: "call", client, call, args, follow} -> {id, ok: true, value, replies}
 //                                                | {id, ok: false, error: {name, statusCode, message}, replies}
 //   {id, op: "cancel", stream}                  -> {id, ok: true}
+//   {id, op: "methods"}                         -> {id, ok: true, value: {version, methods}}
 //
 // `call` is like "roomsV2.createRoom"; a null argument counts as absent, {base64} stands for bytes. A stream is
 // read to its end and becomes {text}; with `follow` it becomes {stream}, followed by {stream, chunk} … {stream, end: true} without an id.
@@ -15,6 +16,7 @@ import { createRequire } from "node:module";
 
 const require = createRequire(import.meta.url);
 const { HathoraCloud } = require("@hathora/cloud-sdk-typescript");
+const { SDK_METADATA } = require("@hathora/cloud-sdk-typescript/lib/config.js");
 const { HTTPClient } = require("@hathora/cloud-sdk-typescript/lib/http.js");
 
 const clients = new Map();
@@ -99,6 +101,19 @@ async function call({ id, client, call, args, follow: live }) {
   return { stream: id };
 }
 
+// Every call that the installed SDK has, as "roomsV2.createRoom": its groups are getters that make their class.
+function methods() {
+  const client = new HathoraCloud();
+  const own = (thing) => Object.entries(Object.getOwnPropertyDescriptors(Object.getPrototypeOf(thing)));
+  const groups = own(client).filter(([, property]) => property.get).map(([name]) => name);
+  const calls = groups.flatMap((group) =>
+    own(client[group])
+      .filter(([name, property]) => name !== "constructor" && typeof property.value === "function")
+      .map(([name]) => `${group}.${name}`),
+  );
+  return { version: SDK_METADATA.sdkVersion, methods: calls };
+}
+
 function described(error) {
   const statusCode = error?.statusCode ?? null;
   return { name: error?.constructor?.name ?? "Error", statusCode, message: String(error?.message ?? error) };
@@ -114,6 +129,7 @@ async function handle(request) {
     await streams.get(request.stream)?.cancel();
     return say({ id, ok: true });
   }
+  if (op === "methods") return say({ id, ok: true, value: methods() });
   const replies = [];
   try {
     const value = await recorded.run(replies, () => call(request));

@@ -1,8 +1,11 @@
 """One live Innkeeper for each runtime, and who calls it."""
 
+import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,7 @@ from innkeeper.testing.live import ADMIN_TOKEN, LiveServer, live_server
 from innkeeper.testing.live_studio import LiveStudio, ScopedClients
 from innkeeper.testing.local_issuer import LocalIssuer
 from innkeeper.testing.official_sdk import Bridge, Sdk
+from innkeeper.testing.operations_record import Recorder
 
 OTHER_TOKEN = "token-of-another-organization"
 # Small, so that the tests need not wait; the meaning of each stays the same.
@@ -23,6 +27,34 @@ SETTINGS = {
     "INNKEEPER_BUILD_SIZE_MAX": str(8 * 1024**2),
     "INNKEEPER_CPU_OVERCOMMIT": "50",
 }
+
+
+RECORDER = Recorder()
+
+
+def pytest_runtest_logstart(nodeid: str) -> None:
+    RECORDER.begin(_name(nodeid))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" or report.failed:
+        RECORDER.ended(_name(report.nodeid), report.outcome)
+
+
+def _name(nodeid: str) -> str:
+    return nodeid.rpartition("/")[2]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def recorded(bridge: Bridge) -> Iterator[None]:
+    """What is called; kept where `make conformance` asks for it."""
+    bridge.heard = RECORDER.heard
+    version, methods = bridge.methods()
+    yield
+    target = os.environ.get("INNKEEPER_OPERATIONS_RECORD")
+    if target:
+        record = RECORDER.record(version, methods)
+        Path(target).write_text(json.dumps(record, separators=(",", ":")) + "\n", "utf-8")
 
 
 @pytest.fixture(scope="session")
