@@ -143,7 +143,7 @@ def measure(run: Run) -> Iterator[Measurement]:
         why = f"not installed: {', '.join(missing)}" if missing else "needs root"
         yield not_measured("containers: create to active", "ms", GOAL, why)
         return
-    with live_studio(run, "container") as studio, claimed_ports(64) as (first, _):
+    with live_studio(run, "container") as studio, claimed_ports() as (first, _):
         found = asyncio.run(find_engine(studio.server.data_dir))
         engine = Engine(found.socket_path, studio.image(), first)
         runc = Runc(run.place("runc"), first + 32)

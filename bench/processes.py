@@ -21,7 +21,7 @@ STARTS = 40
 
 def measure(run: Run) -> Iterator[Measurement]:
     """One at a time, in turn with the baseline."""
-    with live_studio(run, "process") as studio, claimed_ports(4) as (port, _):
+    with live_studio(run, "process") as studio, claimed_ports() as (port, _):
         rounds = run.rounds(STARTS)
         run.say(f"{rounds} new host processes, and as many plain ones")
         recorded: list[float] = []

@@ -27,7 +27,7 @@ def measure(run: Run) -> Iterator[Measurement]:
         yield not_measured(NAME, "us", GOAL, why)
         return
     client = _client(run.place("udp"))
-    with live_studio(run, "container") as studio, claimed_ports(4) as (port, _), _bare(port):
+    with live_studio(run, "container") as studio, claimed_ports() as (port, _), _bare(port):
         room = studio.create_to_active(0.01)
         rounds = run.rounds(10)
         run.say(f"{rounds} rounds of {MESSAGES} messages of {BYTES} bytes each way")
@@ -60,7 +60,7 @@ def _trips(client: Path, host: str, port: int) -> tuple[float, float]:
     command = [str(client), host, str(port), str(MESSAGES), str(BYTES)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"no answer from {host}:{port}/udp (code {done.returncode})")
+        raise RuntimeError(f"no answer from {host}:{port}/udp: {done.stderr.strip()}")
     p50, p99 = done.stdout.split()
     return float(p50), float(p99)
 
