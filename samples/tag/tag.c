@@ -297,6 +297,11 @@ static void eat_memory(long megabytes) {
     if (memory) printf("took %ld MB\n", megabytes);
 }
 
+static void burn_cpu(long milliseconds) {
+    struct timespec used = {0};
+    while (used.tv_sec * 1000 + used.tv_nsec / 1000000 < milliseconds) clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+}
+
 static int watch_signals(void) {
     sigset_t set;
     sigemptyset(&set);
@@ -322,6 +327,7 @@ int main(void) {
     printf("tag: process %s\n", process ? process : "(none)");
     if (getenv("EXIT_CODE") && !getenv("CRASH_AFTER")) return option("EXIT_CODE", 0);
     ask_about_ourselves();
+    burn_cpu(option("BURN_CPU_MS", 0));
     wait_ms(signals, option("BIND_DELAY_MS", 0));
     if (option("NEVER_BIND", 0))
         for (;;) wait_ms(signals, 60000);

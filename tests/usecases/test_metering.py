@@ -337,7 +337,11 @@ async def test_concurrent_vcpus_are_bounded(meter: Meter) -> None:
             return {**row, "concurrent_vcpus_limit": self.limit} if query == "orgs.by_id" else row
 
     def check(limit: float) -> Callable[[Any], None]:
-        return lambda tx: limits.check_limits(Limited(tx, limit), org_id, deployment, context)  # type: ignore[arg-type]
+        def run(tx: Any) -> None:
+            limited: Any = Limited(tx, limit)
+            limits.check_limits(limited, org_id, deployment, context)
+
+        return run
 
     await studio.store.read(check(1.0))
     with pytest.raises(Exhausted, match=r"0\.9 concurrent vCPUs"):
