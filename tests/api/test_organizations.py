@@ -115,6 +115,16 @@ async def test_a_user_of_two_orgs_says_which(shop: Any) -> None:
     assert elsewhere.status_code == 404
 
 
+async def test_an_operator_with_an_org_of_their_own_says_which_is_meant(shop: Any) -> None:
+    ada, at = await user(shop, orgName="Ada's"), own(shop)
+    shop.studio.clock.move(1)
+    await invited(shop)
+    await shop.call("AcceptInvite", at, headers=ada)
+    assert (await shop.call("GetUsers", headers=ada)).status_code == 401
+    here = await shop.call("GetUsers", headers=ada, params=at)
+    assert [u["userEmail"] for u in here.json()["users"]] == [ADA]
+
+
 async def test_what_a_user_makes_names_the_user(shop: Any) -> None:
     ada = await user(shop, orgName="Ada's")
     body = {"appName": "by-ada", "authConfiguration": {}}
