@@ -45,7 +45,8 @@ class Store(Protocol):
 
     def write(self, fn: Callable[[Tx], T]) -> Awaitable[T]:
         """Run ``fn`` in the writer; done after the commit. An exception undoes what ``fn`` wrote,
-        and is raised.
+        and is raised. ``fn`` may be run again from its beginning, so that it must change nothing but
+        what it makes itself and what it reaches through its ``Tx``; wake-ups may repeat.
         """
         ...
 
