@@ -87,7 +87,8 @@ class Program:
         """Resident memory now, and the most it ever had (MB of 2**20 bytes)."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         found = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        return tuple(int(found[key].split()[0]) / 1024 for key in ("VmRSS", "VmHWM"))  # type: ignore[return-value]
+        now, most = (int(found[key].split()[0]) / 1024 for key in ("VmRSS", "VmHWM"))
+        return now, most
 
 
 @contextmanager
