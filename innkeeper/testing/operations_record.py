@@ -106,7 +106,7 @@ def page(record: Mapping[str, Any]) -> str:
         "<!-- Made by `make conformance` from what it ran, kept in operations.json. Edit neither. -->",
         "",
         f"**{passed} of {len(operations)} operations** pass their conformance tests, called through the",
-        f"official TypeScript SDK {record['sdk']} against a live Innkeeper with the {runtimes} runtime. An",
+        f"official TypeScript SDK {record['sdk']} against a live Innkeeper ({runtimes} runtime). An",
         "operation passes where a test saw it succeed with the effect it should have, and no test that",
         "called it failed.",
     ]

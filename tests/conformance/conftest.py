@@ -42,7 +42,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def _name(nodeid: str) -> str:
-    return nodeid.rpartition("/")[2]
+    path, separator, test = nodeid.partition("::")
+    return Path(path).name + separator + test
 
 
 @pytest.fixture(scope="session", autouse=True)
