@@ -22,7 +22,7 @@ from innkeeper.core.errors import RuntimeAway
 from innkeeper.runtime import proc_table
 from innkeeper.runtime.engine import Engine
 from innkeeper.runtime.engine_limits import own_limits
-from innkeeper.runtime.mounts import unmount_below
+from innkeeper.runtime.mounts import remove_tree, unmount_below
 
 SYSTEM_SOCKETS = (
     Path("/run/docker.sock"),
@@ -177,8 +177,7 @@ class EngineService:
             if not self._holds_containers():
                 # Without it, Podman would take containers that still run for ended ones.
                 unmount_below(self._run_dir)
-                if self._run_dir.exists():
-                    shutil.rmtree(self._run_dir)
+                remove_tree(self._run_dir)
         return identity is not None
 
     def _start(self) -> None:
@@ -213,7 +212,7 @@ class EngineService:
                 # Podman takes what it finds here for running; where /run is a disk, a restart leaves it.
                 unmount_below(self._run_dir)
                 unmount_below(self._dir)
-                shutil.rmtree(self._run_dir)
+                remove_tree(self._run_dir)
         for path in (self._dir, self._run_dir):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         boot_file.write_text(proc_table.boot_id())

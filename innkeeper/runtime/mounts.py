@@ -1,10 +1,13 @@
-"""Lets go of mounts that an engine leaves below a directory, so that the directory can be removed."""
+"""Lets go of mounts that an engine leaves below a directory, and removes the directory."""
 
 import ctypes
+import errno
 import os
+import shutil
 from pathlib import Path
 
 _MNT_DETACH = 2
+_REMOVALS_MAX = 20
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -25,3 +28,19 @@ def unmount_below(directory: Path) -> None:
         if _libc.umount2(os.fsencode(point), _MNT_DETACH):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), str(point))
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove a directory from which an ending program may still take its own files. Raises ``OSError``."""
+    for _ in range(_REMOVALS_MAX):
+        try:
+            shutil.rmtree(directory)
+        except FileNotFoundError:
+            continue  # a file went before we came to it, or all is gone
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            continue  # a file was made behind us
+        return
+    if directory.exists():
+        raise OSError(errno.ENOTEMPTY, "files are made in it again and again", str(directory))
