@@ -41,6 +41,7 @@ def write_orgs(listed: list[OwnOrg]) -> wire.OrgsPage:
 def _org(own: OwnOrg) -> wire.Organization:
     org = own.org
     hours, vcpus = org.log_retention_hours, org.concurrent_vcpus_limit
+    monthly = org.monthly_vcpu_hours_limit
     return wire.Organization(
         orgId=org.org_id,
         name=org.name,
@@ -50,6 +51,7 @@ def _org(own: OwnOrg) -> wire.Organization:
         maxRequestedMemoryMB=org.max_requested_memory_mb,
         logRetentionPeriodHours=UNSET if hours is None else hours,
         concurrentProcessVcpusLimit=UNSET if vcpus is None else vcpus,
+        monthlyProcessVcpuHoursLimit=UNSET if monthly is None else monthly,
         defaultFleetId=org.default_fleet_id,
     )
 

@@ -96,3 +96,4 @@ class Org:
     concurrent_vcpus_limit: float | None
     created_at: datetime
     default_fleet_id: str | None = None
+    monthly_vcpu_hours_limit: float | None = None

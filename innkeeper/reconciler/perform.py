@@ -162,10 +162,7 @@ class Performer:
         around = self._around
         await around.logs.keep(process_id, await around.runtime.log_source(process_id))
         used = (await around.runtime.usage([process_id])).get(process_id)
-        if used is not None:
-            cpu_ms, sent = used.cpu_ms, used.egress_bytes
-            await around.record(
-                lambda tx, c: metering.record_last(tx, process_id, cpu_ms, sent, c.now)
-            )
+        cpu_ms, sent = (None, None) if used is None else (used.cpu_ms, used.egress_bytes)
+        await around.record(lambda tx, c: metering.record_last(tx, process_id, cpu_ms, sent, c.now))
         await around.runtime.remove(process_id)
         await around.record(lambda tx, c: lifecycle.record_removed(tx, process_id, c))

@@ -1,7 +1,7 @@
 """The sampler: measures what runs, tick by tick, and keeps the books of what is over.
 
-A tick's work is spread over its time, some processes at a go; what it writes goes in shares, so that no
-caller waits long behind it. Everything may be repeated; nothing that it remembers must survive a restart.
+A tick's work is spread over its time, some processes at a go, so that no caller waits long behind it.
+Everything may be repeated, and nothing that it remembers must survive a restart.
 """
 
 import asyncio
@@ -21,8 +21,7 @@ from innkeeper.usecases.metering import Measured, Target
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 32  # processes measured at a go
-WRITTEN_AT_ONCE = 250
+AT_ONCE = 32  # processes measured, and written, at a go: some milliseconds
 _BOOKS_EVERY_S = 60.0
 
 
@@ -75,22 +74,18 @@ class Sampler:
         if seen_at is not None:
             self._targets = {p: t for p, t in self._targets.items() if p in process_ids}
             shares = [process_ids[i : i + AT_ONCE] for i in range(0, len(process_ids), AT_ONCE)]
-            measured: list[Measured] = []
             for share in shares:
-                measured += await self._measure(share, seen_at)
+                await self._record(await self._measure(share, seen_at))
                 await self._sleep(self._pace.tick_s / 2 / len(shares))
-            for at in range(0, len(measured), WRITTEN_AT_ONCE):
-                await self._record(measured[at : at + WRITTEN_AT_ONCE])
         await around.record(lambda tx, c: metering.record_peaks(tx, c.now))
 
     async def keep_books(self) -> None:
-        """Fold ended processes into months, close months that are over, thin out and drop old samples."""
+        """Fold ended processes into months, close months that are over, drop old samples."""
         around = self._around
         while await around.record(lambda tx, c: metered_months.fold_ended(tx)):
             await self._sleep(0)
         for org_id in await around.store.read(billing.org_ids):
             await self._close(org_id)
-        await around.record(lambda tx, c: metering.roll_up(tx, c.now))
         while await around.record(lambda tx, c: metering.forget(tx, c.now)):
             await self._sleep(0)
 

@@ -18,7 +18,7 @@ from innkeeper.core.billing import (
 from innkeeper.core.moments import from_ms, to_ms
 from innkeeper.interfaces import Context, Row, Tx
 
-FOLD_SHARE = 500
+FOLD_SHARE = 100
 
 
 def fold_ended(tx: Tx) -> bool:

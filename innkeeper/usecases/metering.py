@@ -1,6 +1,7 @@
 """Measurements in the store: recorded tick by tick, thinned out as they age, and shown (behaviour.md 8.4).
 
-Counters are kept as they stand, never added up: a measurement recorded twice changes nothing.
+Counters are kept as they stand, never added up: a measurement recorded twice changes nothing. Coarser samples
+are made process by process as time goes on, so that no transaction is long.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from innkeeper.interfaces import Context, Tx
 from innkeeper.usecases import apps, processes
 from innkeeper.usecases.metered_months import add_to_month
 
-FORGET_SHARE = 2000
+FORGET_SHARE = 500
 PEAKS_KEPT = timedelta(days=7)
 DEFAULT_SPAN_S = 3600.0
 # Beyond these nobody means seconds; 10^11 is in the year 5138.
@@ -91,7 +92,10 @@ def find_target(tx: Tx, process_id: str) -> Target | None:
 
 
 def record(tx: Tx, measured: Sequence[Measured], sample: bool = True) -> None:
-    """Keep what was measured: the last totals, a sample of each, and the egress that is new, in its month."""
+    """Keep what was measured: the last totals, a sample of each, and the egress that is new, in its month.
+
+    The first measurement of a minute, or of ten, makes the coarser sample of those before it.
+    """
     egress: dict[tuple[str, str, int], int] = {}
     for one in measured:
         last = tx.one("usage.last", process_id=one.process_id)
@@ -109,6 +113,8 @@ def record(tx: Tx, measured: Sequence[Measured], sample: bool = True) -> None:
         }
         seen_at = 0 if one.seen_at is None else to_ms(one.seen_at)
         tx.run("usage.keep_last", seen_at=seen_at, **values)
+        if last is not None:
+            _roll_up(tx, one.process_id, last["measured_at"], to_ms(one.at))
         if sample:
             tx.run("usage.keep_sample", step_s=TIERS[0].step_s, **values)
         new = (egress_bytes or 0) - (sent_before or 0)
@@ -122,13 +128,18 @@ def record(tx: Tx, measured: Sequence[Measured], sample: bool = True) -> None:
 def record_last(
     tx: Tx, process_id: str, cpu_ms: int | None, egress_bytes: int | None, at: datetime
 ) -> None:
-    """What an ended process had used when its remains were removed: the end of its totals."""
+    """What an ended process had used when its remains were removed: the end of its totals and its samples."""
     owner = tx.one("usage.owner", process_id=process_id)
-    if owner is not None:
-        end = Measured(
-            process_id, owner["org_id"], owner["app_id"], None, at, cpu_ms, None, egress_bytes
-        )
-        record(tx, [end], sample=False)
+    last = tx.one("usage.last", process_id=process_id)
+    if owner is None or (last is None and cpu_ms is None and egress_bytes is None):
+        return
+    if last is not None:
+        # Nothing comes after it that would make the coarser samples of the steps under way.
+        _roll_up(tx, process_id, last["measured_at"], last["measured_at"] + _COARSEST_MS)
+    end = Measured(
+        process_id, owner["org_id"], owner["app_id"], None, at, cpu_ms, None, egress_bytes
+    )
+    record(tx, [end], sample=False)
 
 
 def _never_back(now: int | None, before: int | None) -> int | None:
@@ -143,15 +154,20 @@ def record_peaks(tx: Tx, now: datetime) -> None:
 # ---------------------------------------------------------------- thinning out
 
 
-def roll_up(tx: Tx, now: datetime) -> None:
-    """Make the coarser samples of every step that is over. Done twice it changes nothing."""
+def _roll_up(tx: Tx, process_id: str, last_at: int, now: int) -> None:
+    """Make the coarser samples of the steps that ended since the last one. Twice changes nothing."""
     for finer, tier in pairwise(TIERS):
         step_ms = tier.step_s * 1000
-        until = to_ms(now) // step_ms * step_ms
-        row = tx.one("usage.newest_at", step_s=tier.step_s, until=until)
-        made = 0 if row is None or row["at"] is None else row["at"]
-        since = max(made, to_ms(now - finer.kept))
-        tx.run("usage.roll_up", step_s=tier.step_s, finer_s=finer.step_s, since=since, until=until)
+        since = last_at // step_ms * step_ms
+        if since + step_ms <= now:
+            tx.run(
+                "usage.roll_up",
+                process_id=process_id,
+                step_s=tier.step_s,
+                finer_s=finer.step_s,
+                since=since,
+                until=since + step_ms,
+            )
 
 
 def forget(tx: Tx, now: datetime) -> bool:

@@ -1,6 +1,6 @@
 """The organization: who owns apps, builds and tokens (behaviour.md 1.1, 8.5)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from innkeeper.core.accounts import Caller, Org, held
 from innkeeper.core.errors import Exhausted, Invalid, MissingScope, NotFound
@@ -34,7 +34,15 @@ def list_orgs(tx: Tx, caller: Caller, wanted: None, context: Context) -> list[Ow
     seen = [(org_id, scopes) for org_id, scopes in theirs if held(scopes, "orgs:read")]
     if theirs and not seen:
         raise MissingScope("orgs:read")
-    return [OwnOrg(require_org(tx, org_id), scopes) for org_id, scopes in seen]
+    return [OwnOrg(_limited(tx, org_id, context), scopes) for org_id, scopes in seen]
+
+
+def _limited(tx: Tx, org_id: str, context: Context) -> Org:
+    """The organization, with the installation's limit of a month where it has none of its own."""
+    org = require_org(tx, org_id)
+    if org.monthly_vcpu_hours_limit is not None:
+        return org
+    return replace(org, monthly_vcpu_hours_limit=context.policy.monthly_vcpu_hours_limit)
 
 
 def require_own_org(caller: Caller, org_id: str | None) -> None:
@@ -99,4 +107,5 @@ def org_from(row: Row) -> Org:
         concurrent_vcpus_limit=row["concurrent_vcpus_limit"],
         created_at=from_ms(row["created_at"]),
         default_fleet_id=row["default_fleet_id"],
+        monthly_vcpu_hours_limit=row["monthly_vcpu_hours_limit"],
     )

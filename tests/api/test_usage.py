@@ -1,9 +1,11 @@
 """Process metrics and usage limits on the wire."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from innkeeper.core.billing import Prices
 from innkeeper.testing.studio import Studio
 from innkeeper.usecases import lifecycle, metering, processes
 from innkeeper.usecases.metering import Measured
@@ -142,3 +144,29 @@ async def test_usage_limits(shop: Shop, place: dict[str, str]) -> None:
     }
     foreign = await shop.call("GetUsageLimits", params={"orgId": "org-x"})
     assert foreign.status_code == 404
+
+
+async def test_the_limit_of_a_month_is_shown_where_there_is_one(shop: Shop) -> None:
+    (org,) = (await shop.call("GetOrgs")).json()["orgs"]
+    assert "monthlyProcessVcpuHoursLimit" not in org
+    policy = replace(shop.studio.policy, monthly_vcpu_hours_limit=12.5)
+    shop.studio.policy = shop.house.services.policy = policy
+    (org,) = (await shop.call("GetOrgs")).json()["orgs"]
+    assert org["monthlyProcessVcpuHoursLimit"] == 12.5
+    limits = (await shop.call("GetUsageLimits")).json()
+    assert limits["monthlyProcessVcpuHoursLimit"] == 12.5
+
+
+async def test_used_up_hours_refuse_a_process_and_a_room(shop: Shop, place: dict[str, str]) -> None:
+    policy = replace(
+        shop.studio.policy, monthly_vcpu_hours_limit=0.001, prices=Prices(enforced=True)
+    )
+    shop.studio.policy = shop.house.services.policy = policy
+    where = {"appId": shop.app, "region": "Tokyo"}
+    refused = await shop.call("CreateProcess", where)
+    assert (refused.status_code, "Monthly vCPU hours" in refused.text) == (402, True)
+    # The running process still has a slot: nothing more is used, so nothing is refused.
+    room = await shop.call("CreateRoom", where, body={"region": "Tokyo"})
+    assert room.status_code == 201
+    room = await shop.call("CreateRoom", where, body={"region": "Tokyo"})
+    assert room.status_code == 402

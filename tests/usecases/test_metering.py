@@ -54,7 +54,6 @@ class Meter:
 
     async def books(self) -> None:
         now = self.studio.clock.now
-        await self.studio.store.write(lambda tx: metering.roll_up(tx, now))
         while await self.studio.store.write(lambda tx: metering.forget(tx, now)):
             pass
 
@@ -246,15 +245,24 @@ async def test_old_samples_are_thinned_out_and_stay_bounded(meter: Meter) -> Non
     assert [value for _, value in shown["memory"]] == sorted(v for _, v in shown["memory"])
 
 
-async def test_rolling_up_twice_changes_nothing(meter: Meter) -> None:
-    for tick in range(30):
+async def test_coarser_samples_hold_the_last_counters_and_the_most_of_the_rest(
+    meter: Meter,
+) -> None:
+    for tick in range(70):
         meter.studio.clock.move(10)
         await meter.measure(cpu_ms=tick, memory_bytes=100 - tick)
-    await meter.books()
     minutes = await meter.rows(60)
     assert [(row["cpu_ms"], row["memory_bytes"]) for row in minutes][:2] == [(4, 100), (10, 95)]
-    await meter.books()
-    assert await meter.rows(60) == minutes
+    assert len(minutes) == 11
+    assert [(row["cpu_ms"], row["memory_bytes"]) for row in await meter.rows(600)] == [(58, 100)]
+    # At its end the steps that were under way are closed, once.
+    now = meter.studio.clock.now
+    for _ in range(2):
+        await meter.studio.store.write(
+            lambda tx: metering.record_last(tx, meter.process_id, None, None, now)
+        )
+        assert len(await meter.rows(60)) == 12
+        assert [row["cpu_ms"] for row in await meter.rows(600)] == [58, 69]
 
 
 async def test_a_share_is_dropped_at_a_time(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,17 +39,13 @@ SELECT at, cpu_ms, memory_bytes, egress_bytes, connections FROM usage_samples
 WHERE process_id = :process_id AND step_s = :step_s AND at > :since AND at <= :until
 ORDER BY at LIMIT 4000
 
--- name: newest_at
--- Until when samples of a resolution were made out of finer ones.
-SELECT MAX(at) AS at FROM usage_samples WHERE step_s = :step_s AND at < :until
-
 -- name: roll_up
--- Coarser samples: the counters' last values, the most of the rest, in each whole step.
+-- A process's coarser sample of one step: the counters' last values, the most of the rest.
 INSERT INTO usage_samples (process_id, step_s, at, cpu_ms, memory_bytes, egress_bytes, connections)
 SELECT process_id, :step_s, MAX(at), MAX(cpu_ms), MAX(memory_bytes), MAX(egress_bytes), MAX(connections)
 FROM usage_samples
-WHERE step_s = :finer_s AND at > :since AND at < :until
-GROUP BY process_id, at / (:step_s * 1000)
+WHERE process_id = :process_id AND step_s = :finer_s AND at >= :since AND at < :until
+GROUP BY process_id
 ON CONFLICT (process_id, step_s, at) DO NOTHING
 
 -- name: forget_samples
