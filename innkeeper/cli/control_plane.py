@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from innkeeper.core.errors import StateConflict
+from innkeeper.core.errors import Invalid, StateConflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,16 @@ def running(data_dir: Path) -> Identity | None:
 
 @contextlib.contextmanager
 def claimed(data_dir: Path) -> Iterator[None]:
-    """Hold ``data_dir`` for this process. Raises :class:`StateConflict` when another one has it."""
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+    """Hold ``data_dir`` for this process.
+
+    Raises :class:`StateConflict` when another one has it, :class:`Invalid` where it cannot be used.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+        with open(data_dir / "down.lock", "a"):
+            pass
+    except OSError as error:
+        raise Invalid("--data-dir", f"{data_dir} cannot be used: {error.strerror}") from error
     with sole_down(data_dir):
         # What is being stopped must be gone before somebody starts on it.
         pass

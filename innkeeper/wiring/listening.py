@@ -1,6 +1,7 @@
 """Where we listen: the API's socket, a second one where containers reach it, and the ping echo's."""
 
 import socket
+import ssl
 from dataclasses import dataclass
 
 from innkeeper.config import Settings
@@ -25,6 +26,21 @@ class Listening:
             return settings.resolved_public_url(self.port)
         host = "127.0.0.1" if self.wildcard else self.host
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+def check_certificate(settings: Settings) -> None:
+    """Raises :class:`Invalid` where the certificate and the key cannot be read, or do not fit."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as error:  # SSLError is one, too
+        problem = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        raise Invalid(
+            "--tls-cert",
+            f"{settings.tls_cert} and {settings.tls_key} cannot be used ({problem}): "
+            "both must be PEM, the key without a password and of this certificate",
+        ) from error
 
 
 def bind_api(settings: Settings) -> Listening:

@@ -17,6 +17,7 @@ from innkeeper.runtime.engine import Engine
 from innkeeper.runtime.engine_service import engine_exists, find_engine
 from innkeeper.runtime.process import ProcessRuntime
 from innkeeper.runtime.process_builder import ProcessBuilder
+from innkeeper.wiring.last_run import last_run
 from innkeeper.wiring.listening import Listening
 
 
@@ -42,10 +43,15 @@ def now() -> datetime:
 
 
 async def choose_runtime(settings: Settings, announce: Callable[[str], None]) -> str:
-    """``container`` or ``process``; ``auto`` takes host processes only where there is no engine."""
+    """``container`` or ``process``; ``auto`` takes host processes only where there is no engine.
+
+    One that was told, or used here before, may only be away: games must not lose their walls for that.
+    """
     if settings.runtime != "auto":
         return settings.runtime
-    if await engine_exists(settings.data_dir, settings.engine_socket):
+    before = last_run(settings.data_dir)
+    expected = settings.engine_socket is not None or (before and before.runtime == "container")
+    if expected or await engine_exists(settings.data_dir):
         return "container"
     announce(
         "WARNING: no container engine on this machine, or not for this user: games run as plain "

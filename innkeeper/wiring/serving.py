@@ -42,7 +42,13 @@ from innkeeper.usecases.installation import Installation
 from innkeeper.usecases.logs import retention_cuts
 from innkeeper.wiring.chance import Chance
 from innkeeper.wiring.last_run import LastRun, last_run
-from innkeeper.wiring.listening import Listening, bind_api, bind_gateway, bind_ping
+from innkeeper.wiring.listening import (
+    Listening,
+    bind_api,
+    bind_gateway,
+    bind_ping,
+    check_certificate,
+)
 from innkeeper.wiring.runtimes import RuntimeParts, choose_runtime, make_runtime, now
 from innkeeper.wiring.whole_writes import WholeWritesProtocol
 
@@ -71,6 +77,7 @@ async def serve(settings: Settings, announce: Announce) -> None:
     Raises :class:`Invalid` for settings that cannot be met, :class:`StateConflict` where games of another
     runtime still run, ``RuntimeAway`` without an engine.
     """
+    check_certificate(settings)
     listening = bind_api(settings)
     async with contextlib.AsyncExitStack() as closing:
         store = await open_store(settings.database_url)

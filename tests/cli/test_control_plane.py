@@ -11,7 +11,7 @@ import pytest
 
 from innkeeper.cli import control_plane
 from innkeeper.cli.control_plane import Identity, identity_of
-from innkeeper.core.errors import StateConflict
+from innkeeper.core.errors import Invalid, StateConflict
 
 CLAIM = """
 import signal, sys
@@ -53,6 +53,16 @@ def claimer(data_dir: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
 def test_nothing_runs_on_a_new_directory(tmp_path: Path) -> None:
     assert control_plane.running(tmp_path) is None
     assert not control_plane.stop(tmp_path / "none", 1)
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_directory_that_cannot_be_is_refused(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(Invalid, match=r"--data-dir .* cannot be used: "),
+        control_plane.claimed(tmp_path / place),
+    ):
+        pass
 
 
 def test_a_claim_is_seen_while_it_lasts(tmp_path: Path) -> None:
