@@ -281,6 +281,8 @@ class Furnisher:
         self.call("InviteUser", {"userEmail": INVITED})
         self.known["userEmail"] = INVITED
         self.world.user_token = self.call("CreateUserToken")["plainTextToken"]
+        self.known["userTokenId"] = self.call("GetUser")["tokens"][0]["userTokenId"]
+        self.known["invoiceId"] = "no-invoice"
         self.world.other["InviteUser"] = {"userEmail": "grace@studio.example"}
 
     def unrun_builds(self) -> None:
@@ -299,6 +301,7 @@ class Furnisher:
         """A build whose archive has come, through the links it was given."""
         build = self.call("CreateBuild", {"buildSizeInBytes": 1})
         part, done = build["uploadParts"][0]["putRequestUrl"], build["completeUploadPostRequestUrl"]
+        self.known["buildKey"], self.known["partNumber"] = urlsplit(part).path.split("/")[4::2]
         put = self.world.ask("PUT", _target(part), [], b"x")
         assert put.status == 200, put
         etag = put.headers["etag"]
