@@ -32,6 +32,7 @@ class Pace:
     sweep_s: float = 60.0
     away_s: float = 1.0
     hint_delay_s: float = 0.02
+    bind_patience_s: float = 0.005
 
 
 class Reconciler:
@@ -55,7 +56,7 @@ class Reconciler:
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.watch = Watch(around.runtime, around.clock, time.monotonic, self.wake)
-        self._performer = Performer(around, self.watch)
+        self._performer = Performer(around, self.watch, bind_patience_s=self._pace.bind_patience_s)
 
     def wake(self, key: Key) -> None:
         """A hint that something about this app in this region changed."""

@@ -62,9 +62,16 @@ class Performer:
     that anyway.
     """
 
-    def __init__(self, around: Surroundings, watch: Watch, starts_max: int = 8) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        watch: Watch,
+        starts_max: int = 8,
+        bind_patience_s: float = 0.0,
+    ) -> None:
         self._around = around
         self._watch = watch
+        self._bind_patience_s = bind_patience_s
         self._starts = asyncio.Semaphore(starts_max)
         self.starting = 0
 
@@ -123,8 +130,17 @@ class Performer:
             log.warning("process %s: %s", process_id, reason)
             await self._never_started(process_id, reason)
             return
-        self._watch.expect_bind((process.app_id, process.region), process_id, spec.ports)
-        await around.record(lambda tx, c: lifecycle.record_booted(tx, process_id, booted_at))
+        # Most games bind at once: one commit then tells both, and no other pass is needed.
+        bound_at = await self._watch.bound_soon(process_id, spec.ports, self._bind_patience_s)
+        if bound_at is None:
+            self._watch.expect_bind((process.app_id, process.region), process_id, spec.ports)
+        await around.record(
+            lambda tx, c: lifecycle.record_start(
+                tx, process_id, process.deployment_id, booted_at, bound_at
+            )
+        )
+        if bound_at is not None:
+            self._watch.settle(process_id)
 
     async def _move(self, process_id: str, taken: PortTaken) -> None:
         around = self._around

@@ -116,6 +116,17 @@ class Watch:
             self._waiting[process_id] = _Waiting(key, ports, self._monotonic())
             self._something_waits.set()
 
+    async def bound_soon(
+        self, process_id: str, ports: tuple[PortSpec, ...], patience_s: float
+    ) -> datetime | None:
+        """When its default port was seen bound, if that is so at once or within ``patience_s``."""
+        until = self._monotonic() + patience_s
+        while not self._is_bound(process_id, ports):
+            if self._monotonic() >= until:
+                return None
+            await asyncio.sleep(_CADENCE_S[0][1])
+        return self._bound_at[process_id]
+
     def settle(self, process_id: str) -> None:
         """Its bind is recorded, or it ended: no need to look any longer."""
         self._waiting.pop(process_id, None)

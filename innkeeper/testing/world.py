@@ -16,7 +16,7 @@ from innkeeper.core.capacity import Machine
 from innkeeper.core.errors import InnkeeperError, PortTaken, RuntimeAway, StartFailed
 from innkeeper.core.processes import Exit
 from innkeeper.interfaces import LogSource, PortSpec, ProcessSpec, SandboxSpec
-from innkeeper.reconciler.loop import Reconciler
+from innkeeper.reconciler.loop import Pace, Reconciler
 from innkeeper.reconciler.perform import Surroundings
 from innkeeper.reconciler.sandboxes import SandboxKeeper
 from innkeeper.runtime.fake import FakeHost, FakeRuntime
@@ -196,7 +196,7 @@ class World:
             "192.0.2.1",
             lambda key: self._reconciler.wake(key),
         )
-        self._reconciler = Reconciler(around, None, [])
+        self._reconciler = Reconciler(around, None, [], Pace(bind_patience_s=0))
         self._keeper = SandboxKeeper(around, ahead=1, total_max=3)
 
     async def _alive(self, work: Coroutine[Any, Any, object]) -> bool:

@@ -78,6 +78,15 @@ def record_booted(tx: Tx, process_id: str, at: datetime) -> None:
     tx.run("processes.mark_booted", process_id=process_id, at=to_ms(at))
 
 
+def record_start(
+    tx: Tx, process_id: str, deployment_id: str, booted_at: datetime, bound_at: datetime | None
+) -> None:
+    """What came of a start: it booted, and (where the kernel shows it already) its port is bound."""
+    record_booted(tx, process_id, booted_at)
+    if bound_at is not None:
+        record_started(tx, process_id, deployment_id, max(bound_at, booted_at))
+
+
 def record_started(tx: Tx, process_id: str, deployment_id: str, at: datetime) -> bool:
     """Its ports are bound; the deployment's crash back-off is over. False where it is so already,
     or ended.
