@@ -5,7 +5,6 @@ closings, and crashes before and after each commit.
 import asyncio
 import random
 import shutil
-import tempfile
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +26,6 @@ from innkeeper.usecases import billing, lifecycle, metered_months, metering, pro
 from innkeeper.usecases.metering import Measured
 
 PRICES = Prices(vcpu_hour_micros=80_000, egress_gb_micros=120_000, credit_micros=3_000_000)
-_TEMPLATE: list[Path] = []
 
 
 class Killed(BaseException):
@@ -47,24 +46,22 @@ class Game:
     sent_by_month: dict[int, int] = field(default_factory=dict)
 
 
-def fresh_database() -> Path:
-    if not _TEMPLATE:
-        _TEMPLATE.append(Path(tempfile.mkdtemp(prefix="bills-")) / "template.sqlite")
-        migrate(_TEMPLATE[0])
-    path = Path(tempfile.mkdtemp(prefix="bills-")) / "innkeeper.sqlite"
-    shutil.copy(_TEMPLATE[0], path)
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database with the schema; each history gets a copy."""
+    path = tmp_path_factory.mktemp("bills") / "template.sqlite"
+    migrate(path)
     return path
 
 
 class History:
     """One organization, some processes, and an accountant who may be killed at any commit."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, path: Path) -> None:
         self.chance = random.Random(seed)
         self.strikes: list[str] = []
         self.loop = asyncio.new_event_loop()
-        self.path = fresh_database()
-        self.studio = Studio(InlineStore(self.path, self.strike))  # type: ignore[arg-type]
+        self.studio = Studio(InlineStore(path, self.strike))  # type: ignore[arg-type]
         self.studio.policy = replace(self.studio.policy, prices=PRICES)
         self.run(self.studio.open())
         self.games: list[Game] = []
@@ -76,7 +73,6 @@ class History:
     def end(self) -> None:
         self.run(self.studio.store.close())
         self.loop.close()
-        shutil.rmtree(self.path.parent)
 
     def run(self, doing: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(doing)
@@ -259,8 +255,12 @@ STEPS = (
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32))
-def test_the_bill_is_the_sum_of_lifetimes(seed: int) -> None:
-    history = History(seed)
+def test_the_bill_is_the_sum_of_lifetimes(template: Path, seed: int) -> None:
+    path = template.with_name("innkeeper.sqlite")
+    for left in template.parent.glob("innkeeper.sqlite*"):
+        left.unlink()
+    shutil.copy(template, path)
+    history = History(seed, path)
     try:
         for _ in range(60):
             step = history.chance.choices([s for s, _ in STEPS], [n for _, n in STEPS])[0]
