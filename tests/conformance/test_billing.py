@@ -108,7 +108,8 @@ def test_a_month_is_closed_once(payer: Sdk, ledger: LiveServer, played: Json) ->
     assert "Paid by credit" in page.text
     assert httpx.get(invoice["pdfUrl"][:-3] + "000", trust_env=False).status_code == 404
     app_name = payer("appsV2.getApp", played["appId"])["appName"]
-    assert items(payer, app_name) == {}, "nothing of it is upcoming any more"
+    # The egress of its last moment may be read after the restart, and counts in the month that is open then.
+    assert items(payer, app_name).keys() <= {"GB"}, "none of its time is upcoming any more"
 
 
 def move_to_last_month(ledger: LiveServer) -> int:
