@@ -151,8 +151,11 @@ class Reconciler:
                 began = time.monotonic()
                 try:
                     await self.one_pass(key)
-                except InnkeeperError as error:
+                except (InnkeeperError, OSError) as error:
                     log.warning("the pass of %s in %s failed: %s", *key, error)
+                except Exception:
+                    # One app's trouble must not keep all the others from theirs.
+                    log.exception("the pass of %s in %s failed", *key)
                 # A large app is looked at less often, so that requests keep most of the time.
                 took_s = time.monotonic() - began
                 await asyncio.sleep(took_s * 2 if took_s > 0.02 else 0)
@@ -165,7 +168,7 @@ class Reconciler:
                 log.warning("the engine is away: %s", away)
                 await asyncio.sleep(self._pace.away_s)
                 continue
-            except InnkeeperError as error:
+            except (InnkeeperError, OSError) as error:
                 log.warning("could not look at what runs: %s", error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._look_again.wait(), self._pace.observe_s)
@@ -202,7 +205,7 @@ class Reconciler:
                 shown = self.watch.sandboxes()
                 if shown is not None and await keeper.keep(*shown):
                     self._stock.set()
-            except InnkeeperError as error:
+            except (InnkeeperError, OSError) as error:
                 log.warning("could not keep sandboxes: %s", error)
                 await asyncio.sleep(self._pace.away_s)
 

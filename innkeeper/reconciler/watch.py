@@ -1,6 +1,7 @@
 """What the runtime shows: the latest listing, and the moments at which ports were first seen bound."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,9 +11,12 @@ from innkeeper.core.processes import Process
 from innkeeper.core.snapshot import Observation, ProcessSeen
 from innkeeper.interfaces import Clock, Listing, PortSpec, Runtime
 
+log = logging.getLogger(__name__)
+
 # Young processes are looked at often: most games bind at once, and are then seen within a millisecond; within
 # 5 ms in the first two seconds; then less closely.
 _CADENCE_S = ((0.1, 0.001), (2.0, 0.005), (10.0, 0.02), (float("inf"), 0.1))
+_TROUBLED_S = 1.0
 # Where many start at once, looking takes this share of the time at the most.
 _LOOKING_SHARE_MAX = 0.2
 
@@ -139,7 +143,12 @@ class Watch:
                 self._something_waits.clear()
                 await self._something_waits.wait()
             began = self._monotonic()
-            self.look()
+            try:
+                self.look()
+            except OSError as error:
+                # Descriptors or the kernel's memory are short; the ports are there to be seen later.
+                log.warning("could not look at the socket tables: %s", error)
+                await sleep(_TROUBLED_S)
             took_s = self._monotonic() - began
             if self._waiting:
                 await sleep(max(self._pause_s(), took_s / _LOOKING_SHARE_MAX - took_s))

@@ -54,7 +54,13 @@ async def guard_disks(
     while True:
         await asyncio.sleep(every_s)
         for process_id, directories in layers():
-            if not await asyncio.to_thread(is_over, directories, bytes_max):
+            try:
+                over = await asyncio.to_thread(is_over, directories, bytes_max)
+            except OSError as error:
+                # Short of descriptors, say: the bound must hold again in a while.
+                _log.warning("the disk of process %s could not be measured: %s", process_id, error)
+                continue
+            if not over:
                 continue
             _log.warning("process %s fills its disk: ending it", process_id)
             try:

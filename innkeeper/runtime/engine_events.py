@@ -40,8 +40,8 @@ async def process_events(
         if revive is not None and not closed.is_set():
             try:
                 await revive()
-            except RuntimeAway as error:
-                _log.warning("%s", error.message)
+            except (RuntimeAway, OSError) as error:
+                _log.warning("the engine could not be started: %s", error)
 
 
 async def _stream(

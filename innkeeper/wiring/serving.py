@@ -40,6 +40,7 @@ from innkeeper.telemetry.uploads import UploadsOnDisk
 from innkeeper.usecases import fleet_metrics, installation, lifecycle
 from innkeeper.usecases.installation import Installation
 from innkeeper.usecases.logs import retention_cuts
+from innkeeper.wiring.bounded_http import BoundedHttpProtocol, raise_descriptor_limit
 from innkeeper.wiring.chance import Chance
 from innkeeper.wiring.last_run import LastRun, last_run
 from innkeeper.wiring.listening import (
@@ -50,7 +51,6 @@ from innkeeper.wiring.listening import (
     check_certificate,
 )
 from innkeeper.wiring.runtimes import RuntimeParts, choose_runtime, make_runtime, now
-from innkeeper.wiring.whole_writes import WholeWritesProtocol
 
 log = logging.getLogger(__name__)
 Announce = Callable[[str], None]
@@ -78,6 +78,7 @@ async def serve(settings: Settings, announce: Announce) -> None:
     runtime still run, ``RuntimeAway`` without an engine.
     """
     check_certificate(settings)
+    raise_descriptor_limit()
     listening = bind_api(settings)
     async with contextlib.AsyncExitStack() as closing:
         store = await open_store(settings.database_url)
@@ -308,7 +309,7 @@ def _server(
         uvicorn.Config(
             application,
             loop="none",
-            http=WholeWritesProtocol,
+            http=BoundedHttpProtocol,
             ws="websockets-sansio",
             ws_max_size=discovery.MESSAGE_BYTES_MAX,
             ws_per_message_deflate=False,

@@ -304,6 +304,28 @@ async def test_deleting_an_app_stops_its_processes(house: House) -> None:
     assert house.host.processes == {}
 
 
+async def test_one_apps_trouble_keeps_no_other_waiting(house: House) -> None:
+    troubled, woken = ("app-troubled", "Tokyo"), asyncio.Event()
+    passes: list[tuple[str, str]] = []
+
+    async def one_pass(key: tuple[str, str]) -> list[Any]:
+        passes.append(key)
+        if key == troubled:
+            raise ValueError("a record that nobody foresaw")
+        woken.set()
+        return []
+
+    house.loop.one_pass = one_pass  # type: ignore[method-assign]
+    house.loop.wake(troubled)
+    house.loop.wake((house.studio.app_id, "Tokyo"))
+    running = asyncio.create_task(house.loop._passing())
+    async with asyncio.timeout(10):
+        await woken.wait()
+    assert not running.done()
+    assert passes == [troubled, (house.studio.app_id, "Tokyo")]
+    running.cancel()
+
+
 async def test_sandboxes_are_made_ahead_joined_and_replaced(studio: Studio) -> None:
     house = House(studio, FakeHost(), ahead=2)
     await studio.deploy()

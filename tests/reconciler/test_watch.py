@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -70,3 +71,20 @@ async def test_a_port_bound_while_nobody_looked_is_seen_by_the_first_pass() -> N
     facts = {"dep": DeploymentFacts("dep", 7777, True)}
     snapshot = Snapshot(False, (process,), facts, observation, Limits())
     assert decide(snapshot, now) == [MarkStarted("p", now)]
+
+
+class Troubled(OneGame):
+    """The kernel refuses the first look."""
+
+    def bound(self, process_id: str, ports: Sequence[PortSpec]) -> bool:
+        if self.ports == (DEFAULT,):
+            self.ports = (DEFAULT, VOICE)
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().bound(process_id, ports)
+
+
+async def test_a_look_that_fails_is_repeated() -> None:
+    watch, woken = watch_of(Troubled(DEFAULT), NOON)
+    watch.expect_bind(("app", "Tokyo"), "p", (DEFAULT,))
+    await look_once(watch)
+    assert woken == [("app", "Tokyo")]
