@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import tarfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
@@ -32,6 +33,8 @@ Log = Callable[[str], None]
 _SILENCE_S = 30 * 60.0  # the longest build; the caller bounds it as a whole
 _PIECE_BYTES = 256 * 1024
 _CPU_SHARES = 128  # an eighth of a whole core's weight: games come first
+_DISK_RESERVE_BYTES = 512 * 1024**2
+_DISK_CHECK_S = 0.25
 _LINE_CHARS_MAX = 4000
 _DOCKERFILE_BYTES_MAX = 1024**2
 _KEY = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
@@ -94,9 +97,15 @@ class ContainerBuilder:
         await asyncio.to_thread(self._group.end)
         await asyncio.to_thread(self._group.make)
         self._building = True
+        guard = asyncio.create_task(_until_disk_is_short(context.parent, self._group))
         try:
             await self._run_build(ref, context, log)
+        except BuildFailed as failure:
+            if guard.done():
+                raise BuildFailed("it was ended because the disk is nearly full") from failure
+            raise
         finally:
+            guard.cancel()
             self._building = False
             await asyncio.shield(asyncio.to_thread(self._group.end))
 
@@ -286,6 +295,13 @@ def _decoded(text: str) -> str | None:
     except (binascii.Error, UnicodeDecodeError):
         return None
     return login if ":" in login and login.isprintable() else None
+
+
+async def _until_disk_is_short(place: Path, group: BuildGroup) -> None:
+    """Storage has no quota for a step: end it before the disk is full and nobody can work."""
+    while shutil.disk_usage(place).free > _DISK_RESERVE_BYTES or not group.members():  # noqa: ASYNC110
+        await asyncio.sleep(_DISK_CHECK_S)
+    await asyncio.to_thread(group.end)
 
 
 def _step_memory_bytes() -> int:

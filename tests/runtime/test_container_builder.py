@@ -5,10 +5,13 @@ import base64
 import json
 import os
 import re
+import shutil
 import socket
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -176,6 +179,27 @@ async def test_a_build_that_is_given_up_leaves_no_step_behind(
     )
     built = await builder.build(key, archives.game(), lambda line: None)
     await builder.delete(built.image_ref)
+
+
+async def test_a_step_ends_before_the_disk_is_full(
+    engine: Engine,
+    harness: ContainerHarness,
+    archives: Archives,
+    key: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await harness.open()
+    builder = ContainerBuilder(engine, harness.settings, own_engine=True)
+    group = BuildGroup(f"{harness.settings.prefix}-build")
+
+    def used(place: Path) -> Any:
+        return SimpleNamespace(free=0 if group.members() else 1 << 40)
+
+    monkeypatch.setattr(shutil, "disk_usage", used)
+    never = b'ENV PROBE_MODE=never\nRUN ["/probe"]\n'
+    with pytest.raises(BuildFailed, match="the disk is nearly full"):
+        await builder.build(key, archives.game(PROBE_DOCKERFILE + never), lambda line: None)
+    assert group.members() == set()
 
 
 async def test_a_step_has_a_network_of_its_own(
