@@ -6,7 +6,9 @@ import pytest
 
 
 @pytest.mark.parametrize("operation", ["GetLatestProcesses", "GetProcessesCountExperimental"])
-@pytest.mark.parametrize("before", ["999999999999999999999999", "-1e300", "-1e308", "9007199254740993"])
+@pytest.mark.parametrize(
+    "before", ["999999999999999999999999", "-1e300", "-1e308", "9007199254740993"]
+)
 async def test_a_moment_that_no_clock_shows_is_refused(
     shop: Any, operation: str, before: str
 ) -> None:
