@@ -271,8 +271,19 @@ class ContainerRuntime:
             # Only what was watched before the listing began can be missing from it for good.
             if process_id not in seen or seen[process_id].phase == "exited":
                 self._spaces.drop(process_id)
+        await self._end_unreachable(seen, sandboxes)
         joined = {labels.get(LABEL_JOINS) for labels, _ in processes.values()}
         return Listing(seen, _free(sandboxes, joined))
+
+    async def _end_unreachable(
+        self, seen: Mapping[str, ProcessSeen], sandboxes: Mapping[str, SandboxSeen]
+    ) -> None:
+        """A game whose sandbox was ended from outside runs on, and no player ever reaches it again."""
+        for process_id, process in seen.items():
+            holder = sandboxes.get(self._joined[process_id])
+            if process.phase == "running" and holder is not None and holder.ended:
+                self._facts.explain(process_id, "its network sandbox had ended")
+                await self.signal(process_id, kill=True)
 
     def bound(self, process_id: str, ports: Sequence[PortSpec]) -> bool:
         """Whether traffic to every port has a taker in the process's namespace. Microseconds."""
@@ -340,12 +351,13 @@ class ContainerRuntime:
 def _free(
     sandboxes: Mapping[str, SandboxSeen], joined: Collection[str | None]
 ) -> dict[str, str | None]:
-    """Sandboxes that no process has joined, less those that one has just made for itself."""
+    """Living sandboxes that no process has joined, less those that one has just made for itself."""
     now = datetime.now(UTC).timestamp()
     return {
         sandbox_id: seen.address
         for sandbox_id, seen in sandboxes.items()
         if sandbox_id not in joined
+        and not seen.ended
         and not (sandbox_id.startswith(_OWN) and now - seen.created_s < _OWN_LOST_AFTER_S)
     }
 

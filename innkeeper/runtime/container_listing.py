@@ -24,16 +24,19 @@ from innkeeper.runtime.engine import Engine
 _LIST_TRIES = 3
 _PROCESSES_FRESH_S = 10.0
 _SANDBOXES_FRESH_S = 30.0
+_ENDED = ("exited", "stopped", "dead")
 
 Processes = Mapping[str, tuple[Mapping[str, str], Facts]]  # by process id: labels, facts
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxSeen:
-    """A listed sandbox: its private address, and when it was made (seconds since the epoch)."""
+    """A listed sandbox: its private address, when it was made (seconds since the epoch), and whether its
+    holder has ended: then nothing is published any more."""
 
     address: str | None
     created_s: float
+    ended: bool = False
 
 
 class ContainerListing:
@@ -84,7 +87,9 @@ class ContainerListing:
         try:
             self._sandboxes = {
                 str(c["Labels"][LABEL_SANDBOX]): SandboxSeen(
-                    address_of(c.get("NetworkSettings")), float(c.get("Created") or 0)
+                    address_of(c.get("NetworkSettings")),
+                    float(c.get("Created") or 0),
+                    str(c.get("State", "")).lower() in _ENDED,
                 )
                 for c in await self.containers(LABEL_SANDBOX)
             }

@@ -67,7 +67,7 @@ class Sandboxes:
     async def make(self, sandbox_id: str, ports: Sequence[PortSpec]) -> SandboxFacts:
         """Make it, or find it made. Raises ``PortTaken``, ``StartFailed``, ``RuntimeAway``."""
         known = self._known.get(sandbox_id)
-        if known is not None:
+        if known is not None and _lives(known.pid):
             return known
         async with self._making:
             name = sandbox_name(self.settings, sandbox_id)
@@ -178,6 +178,12 @@ class Sandboxes:
             problem = str(line.get("error") or problem)
         if problem:
             raise RuntimeAway(f"the holder's image could not be built: {problem}")
+
+
+def _lives(pid: int) -> bool:
+    """Whether a holder may still be there: an engine starts one anew that was ended from outside."""
+    found = proc_table.stat(pid)
+    return found is not None and found.state not in "ZX"
 
 
 async def force_remove(engine: Engine, name: str) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from innkeeper.interfaces import SandboxSpec
 from innkeeper.runtime.conntrack import forget_flows
 from innkeeper.runtime.container import ContainerRuntime
-from innkeeper.runtime.container_spec import process_name
+from innkeeper.runtime.container_spec import process_name, sandbox_name
 from innkeeper.runtime.engine import Engine
 from innkeeper.testing.container_harness import ContainerHarness
 from innkeeper.testing.runtime_harness import eventually, seen, until_bound, until_exited
@@ -178,6 +179,39 @@ async def test_a_full_layer_ends_the_process(harness: ContainerHarness) -> None:
     await driver.start(spec)
     ended = await until_exited(driver, spec.process_id)
     assert ended.reason() == "Killed by signal 9 (it wrote more than 100 MB to its disk)"
+
+
+async def test_a_game_that_lost_its_network_is_ended(harness: ContainerHarness) -> None:
+    driver = await harness.open()
+    spec = harness.spec(driver)
+    await driver.start(spec)
+    await until_bound(driver, spec)
+    engine = Engine(harness.socket_path)
+    await engine.open()
+    holder = sandbox_name(harness.settings, f"own-{spec.process_id}")
+    killed = await engine.call("POST", f"/containers/{holder}/kill", params={"signal": "SIGKILL"})
+    assert killed.ok
+    await engine.close()
+    fresh = await harness.open()  # its first listing is a new one
+    ended = await until_exited(fresh, spec.process_id)
+    assert ended.reason() == "Killed by signal 9 (its network sandbox had ended)"
+    assert (await fresh.observe()).sandboxes == {}
+
+
+async def test_a_sandbox_that_was_ended_from_outside_is_started_again(
+    harness: ContainerHarness,
+) -> None:
+    driver = await harness.open()
+    spec = replace(harness.spec(driver, harness.ports("udp")), sandbox_id="ahead")
+    await driver.make_sandbox(SandboxSpec("ahead", spec.deployment_id, spec.ports))
+    engine = Engine(harness.socket_path)
+    await engine.open()
+    holder = sandbox_name(harness.settings, "ahead")
+    killed = await engine.call("POST", f"/containers/{holder}/kill", params={"signal": "SIGKILL"})
+    assert killed.ok
+    await engine.close()
+    await driver.start(spec)
+    await until_bound(driver, spec)
 
 
 async def test_many_processes_are_listed_at_once(harness: ContainerHarness) -> None:
