@@ -1,5 +1,6 @@
 """What the tests of the whole program share: the game, and the official SDK in one Node process."""
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,9 @@ import pytest
 
 from innkeeper.testing.live_studio import archive
 from innkeeper.testing.official_sdk import Bridge
+
+# Where the tests run in the background of a shell, Ctrl-C is ignored, and what they start inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).resolve().parent
 DOCKERFILE = b"""# The sample game behind a probe that prints what it was started with.
