@@ -15,7 +15,7 @@ from innkeeper.api.contract import Contract, Declaration
 from innkeeper.api.deadlines import Deadlines
 from innkeeper.api.meters import Meters, RouteMeter
 from innkeeper.api.operation import ANY_CALLER, Operation, Raw, Stream, bind
-from innkeeper.api.rate_limits import RateLimit, address_key
+from innkeeper.api.rate_limits import RateLimit, TokenLimit, address_key
 from innkeeper.api.reading import Reader, query_texts, value_at
 from innkeeper.api.request import ClientLeft, Incoming, Request
 from innkeeper.api.routing import Match, Router, UnreadablePath, WrongMethod
@@ -54,7 +54,7 @@ class _Route:
     meter: RouteMeter
     statuses: frozenset[int]
     names_org: bool
-    limit: RateLimit | None
+    limit: RateLimit | TokenLimit | None
     json: bool  # it takes a JSON body
     hurried: (
         bool  # one time limit for all of it; where a body is streamed, each piece has one instead
@@ -148,9 +148,10 @@ class Dispatch:
         if row is None:
             raise NotImplementedYet(f"{route.declaration.operation_id} is not implemented yet")
         security = route.declaration.security
-        token = None if security == "none" else auth.token_of(incoming.headers)
+        if security != "none":
+            seen.token = auth.token_of(incoming.headers)
         if route.limit is not None:
-            route.limit.take(token if security == "org" else address_key(incoming.client))
+            route.limit.take(seen.token if security == "org" else address_key(incoming.client))
         try:
             request = _request(route, values, incoming)
             if route.json:
@@ -159,13 +160,19 @@ class Dispatch:
             wanted = row.read(request)
         except InnkeeperError:
             now = self.services.clock()
-            await store.read(lambda tx: _refuse_strangers(tx, route, token, values, now))
+            try:
+                await store.read(lambda tx: _refuse_strangers(tx, route, seen, values, now))
+            finally:
+                _learn_rate(route, seen)
             raise
-        result = await self._ran(route, row, token, request, wanted)
+        try:
+            result = await self._ran(route, row, seen, request, wanted)
+        finally:
+            _learn_rate(route, seen)
         return _reply(route, row.write(result))
 
     async def _ran(
-        self, route: _Route, row: Operation, token: str | None, request: Request, wanted: Any
+        self, route: _Route, row: Operation, seen: "_Seen", request: Request, wanted: Any
     ) -> Any:
         """The use case, in the way its row's kind says.
 
@@ -176,16 +183,17 @@ class Dispatch:
         context = services.context()
 
         def in_transaction(tx: Tx) -> Any:
-            return row.run(tx, _caller(tx, route, token, request, context.now), wanted, context)
+            return row.run(tx, _caller(tx, route, seen, request, context.now), wanted, context)
 
         if row.kind == "read":
             return await services.store.read(in_transaction)
         if row.kind == "async":
             caller = None
-            if token is not None:
+            if seen.token is not None:
                 caller = await services.store.read(
-                    lambda tx: _caller(tx, route, token, request, context.now)
+                    lambda tx: _caller(tx, route, seen, request, context.now)
                 )
+                _learn_rate(route, seen)  # before what may take minutes
             result = await row.run(services, caller, wanted, context)
         else:
             result = await services.store.write(in_transaction)
@@ -196,14 +204,27 @@ class Dispatch:
 
 @dataclass(slots=True)
 class _Seen:
-    """What was received so far, to show the value at a bad field."""
+    """What was received so far, to show the value at a bad field; and who was seen to call.
+
+    ``rated`` is the org token's holder until the token's rate is learned: never in a transaction, which may
+    run twice.
+    """
 
     path: dict[str, str]
     raw_query: bytes
     body: bytes = b""
+    token: str | None = None
+    rated: Caller | None = None
 
     def value_at(self, field: str) -> Any:
         return value_at(field, self.path, query_texts(self.raw_query), self.body)
+
+
+def _learn_rate(route: _Route, seen: _Seen) -> None:
+    """Keep in mind how often the token that was looked up may call."""
+    holder, seen.rated = seen.rated, None
+    if holder is not None and isinstance(route.limit, TokenLimit):
+        route.limit.learn(seen.token, holder.calls_per_second)
 
 
 def _request(route: _Route, values: dict[str, str], incoming: Incoming) -> Request:
@@ -214,12 +235,12 @@ def _request(route: _Route, values: dict[str, str], incoming: Incoming) -> Reque
 
 
 def _caller(
-    tx: Tx, route: _Route, token: str | None, request: Request, now: datetime
+    tx: Tx, route: _Route, seen: _Seen, request: Request, now: datetime
 ) -> Caller | Player | None:
     """Who holds the token, if one is asked for: with the scope, and of the org that is named, if any."""
-    if token is None:
+    if seen.token is None:
         return None
-    caller = _holder(tx, route, token, {**request.query, **request.path}, now)
+    caller = _holder(tx, route, seen, {**request.query, **request.path}, now)
     if route.names_org:
         auth.check_org(caller, request.path)
         auth.check_org(caller, request.query)
@@ -227,23 +248,25 @@ def _caller(
 
 
 def _holder(
-    tx: Tx, route: _Route, token: str, values: Mapping[str, Any], now: datetime
+    tx: Tx, route: _Route, seen: _Seen, values: Mapping[str, Any], now: datetime
 ) -> Caller | Player:
+    token = seen.token
+    assert token is not None
     if route.declaration.security == "player":
         return authenticate_player(tx, values["appId"], token, now)
     assert route.row is not None
     assert route.row.scope is not None
-    caller = identify(tx, token, values.get("orgId"), values.get("appId"))
+    caller = seen.rated = identify(tx, token, values.get("orgId"), values.get("appId"))
     if route.row.scope != ANY_CALLER:
         caller.require(route.row.scope)
     return caller
 
 
 def _refuse_strangers(
-    tx: Tx, route: _Route, token: str | None, values: dict[str, str], now: datetime
+    tx: Tx, route: _Route, seen: _Seen, values: dict[str, str], now: datetime
 ) -> None:
     """Of a bad request: 401 and the app's 404 come before what is wrong with it."""
-    caller = None if token is None else _holder(tx, route, token, values, now)
+    caller = None if seen.token is None else _holder(tx, route, seen, values, now)
     if caller is not None and route.names_org:
         auth.check_org(caller, values)
     if route.declaration.names_app:

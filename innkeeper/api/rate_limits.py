@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from innkeeper.api.contract import Declaration
 
 CALLERS_MAX = 65_536
+OWN_RATES_MAX = 8192  # tokens with a rate of their own; a limit each, of half a kilobyte
+_TOKEN_CALLS = "calls with this token"  # noqa: S105 (words of a message, not a secret)
 
 
 class RateLimit:
@@ -55,8 +57,60 @@ class RateLimit:
             raise Exhausted(self._message, math.ceil(wait))
 
 
+class TokenLimit:
+    """What each org token may call: as often as its own rate says, else as often as every token may.
+
+    A token's own rate is learned when its holder is looked up, so that calls above it are refused without
+    looking; a forgotten or changed one is learned again with the next call that passes.
+    """
+
+    __slots__ = ("_monotonic", "_own", "_rates_max", "_usual")
+
+    def __init__(
+        self,
+        usual: RateLimit | None,
+        monotonic: Callable[[], float] = time.monotonic,
+        rates_max: int = OWN_RATES_MAX,
+    ) -> None:
+        self._usual = usual
+        self._monotonic = monotonic
+        self._rates_max = rates_max
+        # By token: its own rate and limit, those who called last at the end.
+        self._own: dict[object, tuple[int, RateLimit | None]] = {}
+
+    def take(self, caller: object) -> None:
+        """Count a call. Raises :class:`Exhausted` where it is one too many."""
+        own = self._own.pop(caller, None) if self._own else None
+        limit = self._usual
+        if own is not None:
+            self._own[caller] = own
+            limit = own[1]
+        if limit is not None:
+            limit.take(caller)
+
+    def learn(self, caller: object, rate: int | None) -> None:
+        """What the caller's own rate is: 0 for no limit, ``None`` where it has none of its own.
+
+        The call that told it is the first that counts.
+        """
+        if rate is None:
+            if self._own:
+                self._own.pop(caller, None)
+            return
+        known = self._own.get(caller)
+        if known is not None and known[0] == rate:
+            return
+        limit = None
+        if rate:
+            limit = RateLimit(_TOKEN_CALLS, rate, 1.0, self._monotonic, callers_max=1)
+            limit.take(caller)
+        self._own[caller] = rate, limit
+        if len(self._own) > self._rates_max:
+            del self._own[next(iter(self._own))]
+
+
 class RateLimits:
-    """Which limit each operation has. 0 is no limit."""
+    """Which limit each operation has. 0 is no limit, for an org token unless it has one of its own."""
 
     def __init__(
         self,
@@ -75,9 +129,10 @@ class RateLimits:
         self._lobbies = limit("lobby calls from this address", lobby_calls_per_minute, 60.0)
         self._reads = limit("reads from this address", public_reads_per_second, 1.0)
         self._polls = limit("polls from this address", polls_per_second, 1.0)
-        self._developers = limit("calls with this token", developer_calls_per_second, 1.0)
+        usual = limit(_TOKEN_CALLS, developer_calls_per_second, 1.0)
+        self._developers = TokenLimit(usual, monotonic)
 
-    def of(self, declaration: "Declaration") -> RateLimit | None:
+    def of(self, declaration: "Declaration") -> RateLimit | TokenLimit | None:
         """The limit that an operation shares with others of its kind.
 
         By its security and method, so that a new operation has one too. Ours have none: links to upload

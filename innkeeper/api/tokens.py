@@ -1,4 +1,4 @@
-"""TokensV1: shapes first, rows last (behaviour.md 7.3)."""
+"""TokensV1, and how often a token may call: shapes first, rows last (behaviour.md 7.3)."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from innkeeper.api.operation import Operation
 from innkeeper.api.request import Request
 from innkeeper.core.accounts import OrgToken
 from innkeeper.usecases import tokens
-from innkeeper.usecases.tokens import MadeToken, NewToken
+from innkeeper.usecases.tokens import MadeToken, NewToken, TokenRate
 
 
 def read_new_token(request: Request) -> NewToken:
@@ -28,6 +28,19 @@ def read_org_id(request: Request) -> str:
 def read_token_id(request: Request) -> tuple[str, str]:
     """(org id, token id)."""
     return request.path["orgId"], request.path["orgTokenId"]
+
+
+def read_rate(request: Request) -> TokenRate:
+    """What SetOrgTokenLimit is asked for."""
+    body: wire.InnkeeperNewTokenLimit = request.body
+    return TokenRate(request.path["orgTokenId"], body.callsPerSecond)
+
+
+def write_rate(token: OrgToken) -> wire.InnkeeperTokenLimit:
+    """A token's limit, as it is now."""
+    return wire.InnkeeperTokenLimit(
+        orgTokenId=token.org_token_id, callsPerSecond=token.calls_per_second
+    )
 
 
 def write_token(token: OrgToken) -> wire.OrgToken:
@@ -66,4 +79,5 @@ OPERATIONS = (
     Operation("CreateOrgToken", read_new_token, tokens.create_token, write_made, scope=_WRITE),
     Operation("GetOrgTokens", read_org_id, tokens.list_tokens, write_list, "read", _READ),
     Operation("RevokeOrgToken", read_token_id, tokens.revoke_token, write_revoked, scope=_WRITE),
+    Operation("SetOrgTokenLimit", read_rate, tokens.limit_token, write_rate, scope=_WRITE),
 )

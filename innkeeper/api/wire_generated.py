@@ -613,9 +613,18 @@ class InnkeeperCreatedUserToken(Struct, kw_only=True, gc=False):
     userToken: InnkeeperUserToken
 
 
+class InnkeeperNewTokenLimit(Struct, kw_only=True, gc=False):
+    callsPerSecond: Annotated[int, Meta(ge=0, le=1000000)] | None
+
+
 class InnkeeperNewUser(Struct, kw_only=True, gc=False):
     userEmail: str
     orgName: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+
+
+class InnkeeperTokenLimit(Struct, kw_only=True, gc=False):
+    orgTokenId: str
+    callsPerSecond: Annotated[int, Meta(ge=0, le=1000000)] | None
 
 
 class InnkeeperUser(Struct, kw_only=True, gc=False):

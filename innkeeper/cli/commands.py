@@ -3,7 +3,7 @@
 import click
 
 from innkeeper import __version__
-from innkeeper.cli import deploy, logs, processes, rooms, serve, up, users
+from innkeeper.cli import deploy, logs, processes, rooms, serve, tokens, up, users
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -28,6 +28,7 @@ for command in (
     processes.ps,
     logs.logs,
     users.user,
+    tokens.token_limit,
     version,
 ):
     innkeeper.add_command(command)

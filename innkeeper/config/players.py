@@ -60,7 +60,7 @@ class PlayerSettings:
         values.whole(0, 1_000_000),
         0,
         "0 to 1000000",
-        "Calls with one organization token in a second. 0: no limit.",
+        "Calls with one organization token in a second, unless it has a limit of its own. 0: no limit.",
         "`0`: no limit",
     )
 

@@ -49,13 +49,15 @@ class Caller:
     """The holder of a valid token, in the one organization that the call is about.
 
     ``org_token_id`` is the token's id; ``user`` is there where it is a person's, and ``org_id`` is empty
-    for one who belongs to no organization.
+    for one who belongs to no organization. ``calls_per_second`` is the token's own limit: 0 for none,
+    ``None`` where the installation's setting holds.
     """
 
     org_id: str
     org_token_id: str
     scopes: frozenset[str]
     user: User | None = None
+    calls_per_second: int | None = None
 
     def require(self, scope: str) -> None:
         """Raise :class:`MissingScope` unless the caller holds ``scope``."""
@@ -72,7 +74,7 @@ class Caller:
 class OrgToken:
     """A token as it is listed. The plain text is not kept; its hash never leaves the store.
 
-    ``scopes`` is ``None`` for an admin token.
+    ``scopes`` is ``None`` for an admin token; ``calls_per_second`` is as :class:`Caller` has it.
     """
 
     org_token_id: str
@@ -83,6 +85,7 @@ class OrgToken:
     status: TokenStatus
     created_by: str
     created_at: datetime
+    calls_per_second: int | None
 
 
 @dataclass(frozen=True, slots=True)

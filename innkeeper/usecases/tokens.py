@@ -19,6 +19,7 @@ NAME_LENGTH_MAX = 64
 ADMIN_TOKEN_NAME = "innkeeper-admin"  # noqa: S105 (a name, not a secret)
 # Longer texts are no tokens of ours, and are not hashed.
 PLAIN_LENGTH_MAX = 1024
+CALLS_PER_SECOND_MAX = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,14 @@ class NewToken:
     org_id: str
     name: str
     scopes: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRate:
+    """What limits a token: calls in a second, 0 for no limit, ``None`` for the installation's setting."""
+
+    org_token_id: str
+    calls_per_second: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,7 @@ def authenticate(tx: Tx, text: str) -> Caller:
         org_id=row["org_id"],
         org_token_id=row["org_token_id"],
         scopes=ADMIN_SCOPES if scopes is None else frozenset(json.loads(scopes)),
+        calls_per_second=row["calls_per_second"],
     )
 
 
@@ -110,6 +120,20 @@ def revoke_token(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Conte
         tx.run("tokens.mark_revoked", org_token_id=token.org_token_id)
 
 
+def limit_token(tx: Tx, caller: Caller, wanted: TokenRate, context: Context) -> OrgToken:
+    """Set how often a token of the caller's org may call, from its next call on.
+
+    Raises :class:`Invalid` for a rate out of bounds, and :class:`NotFound` for a token that is unknown
+    or another org's.
+    """
+    rate = wanted.calls_per_second
+    if rate is not None and not 0 <= rate <= CALLS_PER_SECOND_MAX:
+        raise Invalid("body.callsPerSecond", f"must be between 0 and {CALLS_PER_SECOND_MAX}")
+    token = _require(tx, caller.org_id, wanted.org_token_id)
+    tx.run("tokens.set_rate", org_token_id=token.org_token_id, calls_per_second=rate)
+    return _require(tx, caller.org_id, token.org_token_id)
+
+
 def preset_admin_token(tx: Tx, org_id: str, plain_text: str, context: Context) -> None:
     """Make ``plain_text`` the installation's admin token; a former preset stops working.
 
@@ -149,6 +173,7 @@ def token_from(row: Row) -> OrgToken:
         status=row["status"],
         created_by=row["created_by"],
         created_at=from_ms(row["created_at"]),
+        calls_per_second=row["calls_per_second"],
     )
 
 

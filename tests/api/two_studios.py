@@ -47,6 +47,7 @@ FIELDS: dict[str, Any] = {
     "userEmail": "guest@studio.example",
     "scopes": [],
     "env": [],
+    "callsPerSecond": 0,
     "returnUrl": "https://studio.example/",
 }
 # Left out, these would ask for an admin.

@@ -27,3 +27,7 @@ UPDATE org_tokens SET status = 'revoked' WHERE org_token_id = :org_token_id
 -- A preset that changed: the token keeps its name and id, the former text stops working.
 UPDATE org_tokens SET token_hash = :token_hash, last_four = :last_four, status = 'active', scopes = NULL
 WHERE org_token_id = :org_token_id
+
+-- name: set_rate
+-- Calls in a second from the next one on; NULL: as the settings say.
+UPDATE org_tokens SET calls_per_second = :calls_per_second WHERE org_token_id = :org_token_id
