@@ -4,12 +4,17 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from msgspec import UNSET
-
 from innkeeper.api import builds as newest
 from innkeeper.api import wire_generated as wire
 from innkeeper.api.build_links import base_seen
-from innkeeper.api.builds import Addressed, Linked, given, linked_for_upload, upload_of
+from innkeeper.api.builds import (
+    Addressed,
+    Linked,
+    common_facts,
+    given,
+    linked_for_upload,
+    upload_of,
+)
 from innkeeper.api.form_data import FormData, is_form
 from innkeeper.api.operation import Operation, Stream, under_names
 from innkeeper.api.request import Request
@@ -128,14 +133,7 @@ def _shared(numbered: NumberedBuild) -> dict[str, Any]:
         "appId": numbered.app_id,
         "buildId": numbered.number,
         "buildTag": build.build_tag,
-        "status": build.status,
-        "imageSize": build.image_size,
-        "createdAt": build.created_at,
-        "createdBy": build.created_by,
-        "startedAt": build.started_at,
-        "finishedAt": build.finished_at,
-        "deletedAt": build.deleted_at,
-        "expiredAt": UNSET if build.expired_at is None else build.expired_at,
+        **common_facts(build),
         "regionalContainerTags": [],
     }
 

@@ -156,12 +156,9 @@ async def run_delete(services: Services, caller: Caller, build_id: str, context:
     await services.build_runner.discard(build.build_key, build.image_ref)
 
 
-def _shared(build: Build, links: Links | None) -> dict[str, Any]:
-    """What every shape of a build has; a link to the log once there is one."""
-    logged = links is not None and build.status != "created"
+def common_facts(build: Build) -> dict[str, Any]:
+    """What a build of every version shows under the same names."""
     return {
-        "buildId": build.build_id,
-        "orgId": build.org_id,
         "status": build.status,
         "imageSize": build.image_size,
         "createdAt": build.created_at,
@@ -170,6 +167,16 @@ def _shared(build: Build, links: Links | None) -> dict[str, Any]:
         "finishedAt": build.finished_at,
         "deletedAt": build.deleted_at,
         "expiredAt": UNSET if build.expired_at is None else build.expired_at,
+    }
+
+
+def _shared(build: Build, links: Links | None) -> dict[str, Any]:
+    """What every shape of a build has; a link to the log once there is one."""
+    logged = links is not None and build.status != "created"
+    return {
+        "buildId": build.build_id,
+        "orgId": build.org_id,
+        **common_facts(build),
         "buildTag": UNSET if build.build_tag is None else build.build_tag,
         "contentHash": UNSET if build.content_hash is None else build.content_hash,
         "shareUrl": links.log(build.build_key) if links is not None and logged else UNSET,
