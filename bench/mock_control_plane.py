@@ -71,7 +71,7 @@ class AnsweringStore:
     def __init__(self, caller: Caller, placed: rooms.PlacedRoom) -> None:
         self._caller, self._placed = caller, placed
 
-    def write(self, fn: Callable[[Tx], Any]) -> "asyncio.Future[Any]":
+    def write(self, fn: Callable[[Tx], Any], locks: object = ()) -> "asyncio.Future[Any]":
         """The room."""
         done = asyncio.get_running_loop().create_future()
         done.set_result(self._placed)

@@ -7,12 +7,12 @@ migrations.
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from innkeeper.core.errors import ConstraintBroken, Unavailable
-from innkeeper.interfaces import Row, Tx
+from innkeeper.interfaces import LockKey, Row, Tx
 from innkeeper.store.queries import QUERIES, Query
 from innkeeper.store.writer import BATCH_MAX, QUEUE_MAX, Writer
 
@@ -122,6 +122,10 @@ class SqliteTx:
             return int(cursor.execute("SELECT changes()").fetchone()[0])
         except sqlite3.Error as error:
             raise self._told(error, query) from error
+
+    def put(self, query: str, **params: Any) -> None:
+        """See :class:`~innkeeper.interfaces.Tx`; here at once."""
+        self._execute(query, params)
 
     def _execute(self, name: str, params: dict[str, Any]) -> tuple[str, ...]:
         query = self._queries[name]
@@ -329,7 +333,7 @@ class SqliteStore:
         self._reader = reader
         self._read_tx = _ReadTx(reader, self.path)
 
-    def write(self, fn: Callable[[Tx], T]) -> asyncio.Future[T]:
+    def write(self, fn: Callable[[Tx], T], locks: Collection[LockKey] = ()) -> asyncio.Future[T]:
         """Run ``fn`` in the writer thread; done after the commit that holds it, which many share.
 
         Raises what ``fn`` raised; ``ConstraintBroken``; ``Unavailable`` when the disk is full or

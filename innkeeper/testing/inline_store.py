@@ -1,10 +1,10 @@
 """The real store's statements, run where they are asked for: no thread, so that a history replays exactly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
-from innkeeper.interfaces import Tx
+from innkeeper.interfaces import LockKey, Tx
 from innkeeper.store.migrate import migrate
 from innkeeper.store.queries import Query
 from innkeeper.store.sqlite import SqliteTx, connect
@@ -32,7 +32,7 @@ class InlineStore:
         self._tx = _AnyTx(self._connection, path)
         self._strike = strike
 
-    async def write(self, fn: Callable[[Tx], T]) -> T:
+    async def write(self, fn: Callable[[Tx], T], locks: Collection[LockKey] = ()) -> T:
         """One transaction, one commit."""
         self._strike("before a commit")
         self._tx.control("BEGIN IMMEDIATE")

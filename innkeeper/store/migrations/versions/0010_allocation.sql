@@ -1,0 +1,1 @@
+-- Processes that an app wants in a region whether rooms ask for them or not, and rooms that wait for capacity.
