@@ -86,6 +86,7 @@ class Settings(BillingSettings, PlayerSettings, MachineSettings):
             limits=self.limits(),
             memory_mb_max=self.memory_mb_max,
             log_retention_hours=self.log_retention_hours,
+            event_retention_hours=self.event_retention_hours,
             build_size_max=self.build_size_max,
             chunk_bytes_max=self.max_chunk_bytes,
             port_rest_s=self.port_rest_s,

@@ -168,6 +168,12 @@ class MachineSettings:
         "1 to 8784",
         "Hours that logs are kept after their process ended.",
     )
+    event_retention_hours: int = setting(
+        values.whole(1, 24 * 366),
+        168,
+        "1 to 8784",
+        "Hours that the journal of events is kept: what `innkeeper why` tells.",
+    )
     build_size_max: int = setting(
         values.size(1024, 1024**4),
         10 * 1024 * MIB,

@@ -13,6 +13,7 @@ RoomStatus = Literal[
 
 PROCESS_ENDED = "process ended"
 DESTROYED_BY_REQUEST = "destroyed by API request"
+SUSPENDED_BY_REQUEST = "suspended by API request"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ class Policy:
     limits: Limits
     memory_mb_max: int = 8192
     log_retention_hours: int = 72
+    event_retention_hours: int = 168
     build_size_max: int = 10 * 1024**3
     chunk_bytes_max: int = 100 * 1024**2
     additional_ports_max: int = 2

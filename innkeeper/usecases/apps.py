@@ -17,7 +17,7 @@ from innkeeper.core.service_config import (
     unenforced,
 )
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import builds, deployments
+from innkeeper.usecases import builds, deployments, journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +155,7 @@ def delete_app(tx: Tx, caller: Caller, app_id: str, context: Context) -> None:
     app = require_app(tx, caller.org_id, app_id)
     now = to_ms(context.now)
     tx.run("apps.mark_deleted", app_id=app.app_id, deleted_at=now, deleted_by=caller.name)
+    journal.of_unplaced_rooms(tx, app.app_id, "room.destroyed", now, APP_DELETED)
     tx.run("apps.end_unplaced_rooms", app_id=app.app_id, destroyed_at=now, end_reason=APP_DELETED)
     for row in tx.all("apps.regions_unfinished", app_id=app.app_id):
         context.wake.append((app.app_id, row["region"]))

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 import msgspec
 
 from innkeeper.core.catalog import ContainerPort
+from innkeeper.core.events import NOBODY_THERE, PORTS_BOUND, SIGKILL, SIGTERM, EventKind
 from innkeeper.core.moments import maybe_from_ms, to_ms
 from innkeeper.core.processes import Exit, Process, ended_as_failed, exit_reason
 from innkeeper.core.rooms import PROCESS_ENDED
 from innkeeper.core.snapshot import DeploymentFacts
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import capacity, lobbies, processes
+from innkeeper.usecases import capacity, journal, lobbies, processes
 
 PORT_QUARANTINE = timedelta(minutes=10)
 
@@ -68,14 +69,17 @@ def record_attempt(tx: Tx, process_id: str, now: datetime) -> Row | None:
     """Record the intent to start; returns the process's specification, or ``None`` where it shall
     not start now.
     """
-    if not tx.run("processes.mark_attempted", process_id=process_id, now=to_ms(now)):
+    at = to_ms(now)
+    if not tx.run("processes.mark_attempted", process_id=process_id, now=at):
         return None
+    journal.of_process(tx, process_id, "process.starting", at, None)
     return tx.one("processes.spec", process_id=process_id)
 
 
 def record_booted(tx: Tx, process_id: str, at: datetime) -> None:
     """The runtime shows it started."""
-    tx.run("processes.mark_booted", process_id=process_id, at=to_ms(at))
+    if tx.run("processes.mark_booted", process_id=process_id, at=to_ms(at)):
+        journal.of_process(tx, process_id, "process.booted", to_ms(at), None)
 
 
 def record_start(
@@ -93,21 +97,24 @@ def record_started(tx: Tx, process_id: str, deployment_id: str, at: datetime) ->
     """
     if not tx.run("processes.mark_started", process_id=process_id, at=to_ms(at)):
         return False
+    journal.of_process(tx, process_id, "process.running", to_ms(at), PORTS_BOUND)
     tx.run("processes.start_succeeded", deployment_id=deployment_id, now=to_ms(at))
     return True
 
 
 def record_idle(tx: Tx, process_id: str, since: datetime | None) -> None:
     """Since when it has had neither rooms nor connections."""
-    tx.run(
-        "processes.mark_idle", process_id=process_id, since=None if since is None else to_ms(since)
-    )
+    at = None if since is None else to_ms(since)
+    if tx.run("processes.mark_idle", process_id=process_id, since=at) and at is not None:
+        journal.of_process(tx, process_id, "process.idle", at, NOBODY_THERE)
 
 
 def record_signal(tx: Tx, process_id: str, kill: bool, now: datetime) -> None:
     """The runtime took the signal."""
     query = "processes.mark_kill_sent" if kill else "processes.mark_term_sent"
-    tx.run(query, process_id=process_id, now=to_ms(now))
+    if tx.run(query, process_id=process_id, now=to_ms(now)):
+        kind: EventKind = "process.killed" if kill else "process.signalled"
+        journal.of_process(tx, process_id, kind, to_ms(now), SIGKILL if kill else SIGTERM)
 
 
 def record_stopping(tx: Tx, process_id: str, reason: str, grace_s: float, context: Context) -> None:
@@ -130,6 +137,7 @@ def record_terminated(
     at = processes.not_before(process, context.now if exit_ is None else exit_.at)
     reason = start_failure or exit_reason(process, exit_)
     failed = ended_as_failed(process, exit_)
+    journal.of_process(tx, process_id, "process.terminated", to_ms(at), reason)
     processes.end_rooms(tx, process_id, f"{PROCESS_ENDED}: {reason}", to_ms(at))
     tx.run(
         "processes.mark_terminated",
@@ -149,6 +157,7 @@ def record_terminated(
 def record_removed(tx: Tx, process_id: str, context: Context) -> None:
     """The runtime holds nothing of it any more: its ports rest, its sandbox is forgotten."""
     if tx.run("processes.mark_removed", process_id=process_id):
+        journal.of_process(tx, process_id, "process.removed", to_ms(context.now), None)
         capacity.release_seat(tx, process_id, context)
 
 
@@ -166,6 +175,8 @@ def replace_ports(tx: Tx, process_id: str, taken_port: int, context: Context) ->
     exposed = [replace(p, port=n) for p, n in zip(process.exposed_ports, ports, strict=True)]
     text = msgspec.json.encode(exposed).decode()
     tx.run("processes.replace_ports", process_id=process_id, exposed_ports=text)
+    cause = f"port {taken_port} is held by a program outside Innkeeper"
+    journal.of_process(tx, process_id, "process.ports_changed", to_ms(context.now), cause)
     context.wake.append((process.app_id, process.region))
 
 
@@ -174,7 +185,9 @@ def quarantine_port(tx: Tx, port: int, context: Context) -> None:
     tx.run("lifecycle.quarantine_port", port=port, free_at=to_ms(context.now + PORT_QUARANTINE))
 
 
-def sweep(tx: Tx, now: datetime) -> int:
+def sweep(tx: Tx, context: Context) -> int:
     """Drop what may be forgotten; a bounded share each time. Returns how much was dropped."""
+    now = context.now
     history = tx.run("rooms.forget_history", before=to_ms(now - timedelta(hours=72)))
-    return history + lobbies.sweep(tx, now)
+    events = journal.forget(tx, now, context.policy.event_retention_hours)
+    return history + events + lobbies.sweep(tx, now)

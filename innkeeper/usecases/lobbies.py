@@ -20,7 +20,7 @@ from innkeeper.core.lobbies import (
 from innkeeper.core.moments import from_ms, to_ms
 from innkeeper.core.players import Player
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import apps, rooms
+from innkeeper.usecases import apps, journal, rooms
 
 # Characters of states and configs in one list: reads hold up whoever else is served.
 LISTED_TEXT_MAX = 2 * 1024**2
@@ -191,12 +191,9 @@ def _replace_oldest_local(tx: Tx, app_id: str, context: Context) -> None:
     row = tx.one("lobbies.local_above", app_id=app_id, kept=LOCAL_LOBBIES_MAX)
     if row is None:
         return
-    tx.run(
-        "rooms.destroy",
-        room_id=row["room_id"],
-        now=to_ms(context.now),
-        reason=LOCAL_LOBBY_REPLACED,
-    )
+    now = to_ms(context.now)
+    journal.of_room(tx, row["room_id"], "room.destroyed", now, LOCAL_LOBBY_REPLACED)
+    tx.run("rooms.destroy", room_id=row["room_id"], now=now, reason=LOCAL_LOBBY_REPLACED)
     tx.run("lobbies.forget", room_id=row["room_id"])
 
 

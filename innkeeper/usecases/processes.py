@@ -9,10 +9,11 @@ import msgspec
 from innkeeper.core.accounts import Caller
 from innkeeper.core.catalog import App, Deployment
 from innkeeper.core.errors import Invalid, NotFound
+from innkeeper.core.events import ASKED_FOR
 from innkeeper.core.moments import from_ms, maybe_from_ms, to_ms
 from innkeeper.core.processes import STOPPED_BY_REQUEST, ExposedPort, Process
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import apps, capacity, deployments, orgs
+from innkeeper.usecases import apps, capacity, deployments, journal, orgs
 from innkeeper.usecases.limits import check_limits
 
 
@@ -106,8 +107,10 @@ def new_process(
     region: str,
     initial_room_id: str | None,
     context: Context,
+    cause: str,
 ) -> str:
-    """Record a process that shall start, with one room allocated where ``initial_room_id`` is given.
+    """Record a process that shall start, with one room allocated where ``initial_room_id`` is given;
+    ``cause`` says what it is for.
 
     Returns its id. Raises :class:`NotFound` where the build was deleted, :class:`Exhausted` where
     a limit or the
@@ -119,7 +122,7 @@ def new_process(
     process_id = context.ids.uuid()
     capacity.take_capacity(tx, deployment.cpu_millis, deployment.memory_mb)
     seat = capacity.take_seat(tx, process_id, deployment, context)
-    tx.run(
+    tx.put(
         "processes.insert",
         process_id=process_id,
         app_id=deployment.app_id,
@@ -138,6 +141,7 @@ def new_process(
         fleet_id=deployment.fleet_id or org.default_fleet_id,
         hosting="shared" if deployment.fleet_id in (None, org.default_fleet_id) else "metal",
     )
+    journal.of_process(tx, process_id, "process.created", to_ms(context.now), cause)
     context.wake.append((deployment.app_id, region))
     return process_id
 
@@ -156,7 +160,7 @@ def create_process(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Con
     if region not in context.policy.regions:
         raise Invalid("path.region", f"is not available here; available: {served_regions(context)}")
     deployment = deployments.latest(tx, app)
-    process_id = new_process(tx, app.org_id, deployment, region, None, context)
+    process_id = new_process(tx, app.org_id, deployment, region, None, context, ASKED_FOR)
     return require_process(tx, app, process_id)
 
 
@@ -211,6 +215,7 @@ def mark_stopping(tx: Tx, process: Process, reason: str, grace_s: float, context
     if process.stopping_at is not None or process.terminated_at is not None:
         return
     at = to_ms(not_before(process, context.now))
+    journal.of_process(tx, process.process_id, "process.stopping", at, reason)
     end_rooms(tx, process.process_id, reason, at)
     tx.run(
         "processes.mark_stopping",
@@ -236,6 +241,7 @@ def not_before(process: Process, moment: datetime) -> datetime:
 
 def end_rooms(tx: Tx, process_id: str, reason: str, now_ms: int) -> None:
     """Every room on the process ends, with the reason; allocations go to the history (behaviour.md 5.6)."""
+    journal.of_rooms_on(tx, process_id, "room.destroyed", now_ms, reason)
     tx.run("rooms.keep_allocations_of_process", process_id=process_id, now=now_ms)
     tx.run("rooms.destroy_on_process", process_id=process_id, now=now_ms, reason=reason)
 

@@ -7,12 +7,13 @@ from typing import NamedTuple
 from innkeeper.core.accounts import Caller
 from innkeeper.core.catalog import Deployment
 from innkeeper.core.errors import Invalid, NotFound, StateConflict
+from innkeeper.core.events import NEVER_PLACED, ON_NEW, ON_RUNNING, ON_STARTING, for_room
 from innkeeper.core.lobbies import Visibility
 from innkeeper.core.moments import from_ms, maybe_from_ms, to_ms
 from innkeeper.core.processes import ExposedPort
-from innkeeper.core.rooms import DESTROYED_BY_REQUEST, Allocation, Room
+from innkeeper.core.rooms import DESTROYED_BY_REQUEST, SUSPENDED_BY_REQUEST, Allocation, Room
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import apps, deployments, processes
+from innkeeper.usecases import apps, deployments, journal, processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +80,31 @@ def open_room(tx: Tx, planned: PlannedRoom, context: Context) -> PlacedRoom:
     """The room with its slot. Raises :class:`Exhausted` where a new process finds no place."""
     wanted, room_id = planned.wanted, planned.room_id
     if planned.deployment_id is None:
-        return _insert(tx, wanted, PlacedRoom(room_id, None, ()), context)
+        return _insert(tx, planned, PlacedRoom(room_id, None, ()), NEVER_PLACED, context)
     slot = tx.one("processes.take_slot", deployment_id=planned.deployment_id, region=wanted.region)
     if slot is not None:
-        return _insert(tx, wanted, _placed(room_id, slot), context)
+        return _insert(tx, planned, _placed(room_id, slot), _why(slot), context)
     deployment = planned.deployment or deployments.require(tx, wanted.app_id, planned.deployment_id)
     process_id = processes.new_process(
-        tx, planned.org_id, deployment, wanted.region, room_id, context
+        tx, planned.org_id, deployment, wanted.region, room_id, context, for_room(room_id)
     )
-    return _insert(tx, wanted, PlacedRoom(room_id, process_id, ()), context)
+    return _insert(tx, planned, PlacedRoom(room_id, process_id, ()), ON_NEW, context)
 
 
-def _insert(tx: Tx, wanted: NewRoom, placed: PlacedRoom, context: Context) -> PlacedRoom:
-    now = to_ms(context.now)
+def _insert(
+    tx: Tx, planned: PlannedRoom, placed: PlacedRoom, cause: str, context: Context
+) -> PlacedRoom:
+    now, wanted = to_ms(context.now), planned.wanted
+    journal.of_new_room(
+        tx,
+        "room.created",
+        cause,
+        now,
+        org_id=planned.org_id,
+        app_id=wanted.app_id,
+        room_id=placed.room_id,
+        process_id=placed.process_id,
+    )
     row = {
         "room_id": placed.room_id,
         "app_id": wanted.app_id,
@@ -103,13 +116,13 @@ def _insert(tx: Tx, wanted: NewRoom, placed: PlacedRoom, context: Context) -> Pl
         "created_at": now,
     }
     if wanted.lobby_visibility is None:
-        tx.run("rooms.insert", **row)
+        tx.put("rooms.insert", **row)
         return placed
     status = "active"
     if placed.process_id is None:
         status = "scheduling"
         row |= {"room_allocation_id": None, "scheduled_at": None}
-    tx.run(
+    tx.put(
         "rooms.insert_with_lobby", **row, status=status, lobby_visibility=wanted.lobby_visibility
     )
     return placed
@@ -139,6 +152,10 @@ def _room_id(tx: Tx, wanted: NewRoom, context: Context) -> str:
     if tx.one("rooms.exists", room_id=wanted.room_id) is not None:
         raise StateConflict(f'roomId "{wanted.room_id}" already exists')
     return wanted.room_id
+
+
+def _why(slot: Row) -> str:
+    return ON_STARTING if slot["started_at"] is None else ON_RUNNING
 
 
 def _placed(room_id: str, slot: Row) -> PlacedRoom:
@@ -200,6 +217,7 @@ def destroy_room(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Conte
     if row["status"] == "destroyed":
         raise NotFound("Room", room_id, "it was destroyed")
     now = to_ms(context.now)
+    journal.of_room(tx, room_id, "room.destroyed", now, DESTROYED_BY_REQUEST)
     tx.run("rooms.keep_allocation", room_id=room_id, now=now)
     tx.run("rooms.destroy", room_id=room_id, now=now, reason=DESTROYED_BY_REQUEST)
     if row["process_id"] is not None:
@@ -213,7 +231,9 @@ def suspend_room(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Conte
     row = require_room(tx, caller, app_id, room_id)
     if row["status"] != "active":
         raise NotFound("Room", room_id, f"it is {row['status']}, not active")
-    tx.run("rooms.keep_allocation", room_id=room_id, now=to_ms(context.now))
+    now = to_ms(context.now)
+    journal.of_room(tx, room_id, "room.suspended", now, SUSPENDED_BY_REQUEST)
+    tx.run("rooms.keep_allocation", room_id=room_id, now=now)
     tx.run("rooms.suspend", room_id=room_id)
     tx.run("processes.free_slot", process_id=row["process_id"])
     context.wake.append((app_id, row["region"]))
@@ -243,11 +263,11 @@ def reallocate_room(tx: Tx, app_id: str, room_id: str, context: Context) -> Plac
     )
     if slot is None:
         process_id = processes.new_process(
-            tx, app.org_id, deployment, room["region"], room_id, context
+            tx, app.org_id, deployment, room["region"], room_id, context, for_room(room_id)
         )
-        placed = PlacedRoom(room_id, process_id, ())
+        placed, cause = PlacedRoom(room_id, process_id, ()), ON_NEW
     else:
-        placed = _placed(room_id, slot)
+        placed, cause = _placed(room_id, slot), _why(slot)
     tx.run(
         "rooms.allocate_again",
         room_id=room_id,
@@ -255,6 +275,7 @@ def reallocate_room(tx: Tx, app_id: str, room_id: str, context: Context) -> Plac
         room_allocation_id=context.ids.uuid(),
         scheduled_at=to_ms(context.now),
     )
+    journal.of_room(tx, room_id, "room.resumed", to_ms(context.now), cause)
     return placed
 
 

@@ -224,7 +224,7 @@ class ControlPlane:
             lambda: around.record(
                 lambda tx, c: fleet_metrics.record_sample(tx, c.now, own.millis())
             ),
-            lambda: around.record(lambda tx, c: lifecycle.sweep(tx, c.now)),
+            lambda: around.record(lambda tx, c: lifecycle.sweep(tx, c)),
             lambda: _prune_logs(around.store, logs),
             self.builds.sweep,
         ]

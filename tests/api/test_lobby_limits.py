@@ -97,8 +97,8 @@ async def test_ended_lobbies_count_and_are_forgotten_in_time(hall: Lobbies) -> N
     body = {"visibility": "public", "region": "Tokyo"}
 
     async def sweep() -> int:
-        now = studio.clock.now
-        return int(await studio.store.write(lambda tx: lifecycle.sweep(tx, now)))
+        context = studio.context()
+        return int(await studio.store.write(lambda tx: lifecycle.sweep(tx, context)))
 
     assert await sweep() == 0
     assert (await hall.ask("CreateLobby", body=body)).status_code == 429

@@ -20,7 +20,7 @@ async def started(studio: Studio) -> str:
 
     def make(tx: Any) -> str:
         process_id = processes.new_process(
-            tx, studio.caller.org_id, deployment, "Tokyo", None, context
+            tx, studio.caller.org_id, deployment, "Tokyo", None, context, "for a test"
         )
         lifecycle.record_attempt(tx, process_id, context.now)
         lifecycle.record_booted(tx, process_id, context.now)

@@ -289,7 +289,7 @@ async def test_an_image_stays_while_a_process_uses_it(yard: Yard) -> None:
     studio = yard.studio
     process_id = await studio.store.write(
         lambda tx: processes.new_process(
-            tx, studio.caller.org_id, deployment, "Tokyo", None, studio.context()
+            tx, studio.caller.org_id, deployment, "Tokyo", None, studio.context(), "for a test"
         )
     )
     await yard.studio.ask(builds.delete_build, build.build_id)

@@ -65,7 +65,7 @@ class House:
 
         def make(tx: Any) -> str:
             return processes.new_process(
-                tx, self.studio.caller.org_id, deployment, "Tokyo", None, context
+                tx, self.studio.caller.org_id, deployment, "Tokyo", None, context, "for a test"
             )
 
         started = [await self.studio.store.write(make) for _ in range(count)]

@@ -107,7 +107,7 @@ class History:
 
         def make(tx: Tx) -> str:
             process_id = processes.new_process(
-                tx, self.studio.caller.org_id, deployment, "Tokyo", None, context
+                tx, self.studio.caller.org_id, deployment, "Tokyo", None, context, "for a test"
             )
             lifecycle.record_attempt(tx, process_id, self.now)
             lifecycle.record_booted(tx, process_id, self.now)
@@ -122,7 +122,13 @@ class History:
 
         def make(tx: Tx) -> None:
             process_id = processes.new_process(
-                tx, self.studio.caller.org_id, self.deployments[250], "Tokyo", None, context
+                tx,
+                self.studio.caller.org_id,
+                self.deployments[250],
+                "Tokyo",
+                None,
+                context,
+                "for a test",
             )
             later = replace(context, now=self.now + timedelta(seconds=1))
             lifecycle.record_terminated(tx, process_id, None, later)

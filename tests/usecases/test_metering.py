@@ -31,7 +31,7 @@ class Meter:
 
         def make(tx: Any) -> str:
             process_id = processes.new_process(
-                tx, self.studio.caller.org_id, deployment, "Tokyo", None, context
+                tx, self.studio.caller.org_id, deployment, "Tokyo", None, context, "for a test"
             )
             lifecycle.record_attempt(tx, process_id, context.now)
             lifecycle.record_booted(tx, process_id, context.now)
@@ -113,7 +113,7 @@ async def test_a_starting_process_has_nothing_to_show(studio: Studio) -> None:
     context = studio.context()
     meter.process_id = await studio.store.write(
         lambda tx: processes.new_process(
-            tx, studio.caller.org_id, deployment, "Tokyo", None, context
+            tx, studio.caller.org_id, deployment, "Tokyo", None, context, "for a test"
         )
     )
     assert await meter.shown() == {name: [] for name in ALL}

@@ -96,11 +96,6 @@ UPDATE rooms SET status = 'destroyed', process_id = NULL, room_allocation_id = N
                  room_config = NULL, destroyed_at = :now, end_reason = :reason
 WHERE process_id = :process_id
 
--- name: destroy_suspended_of_app
--- End the suspended rooms of a deleted app: no process will do it.
-UPDATE rooms SET status = 'destroyed', room_config = NULL, destroyed_at = :now, end_reason = :reason
-WHERE app_id = :app_id AND status = 'suspended'
-
 -- name: forget_history
 -- Drop allocations of rooms that ended before; the ids stay taken. Bounded, so that it never holds the writer.
 DELETE FROM past_allocations WHERE room_allocation_id IN (
