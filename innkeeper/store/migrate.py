@@ -32,7 +32,7 @@ def migrate(path: Path) -> None:
     """
     known = revisions()
     try:
-        stored = _stored_revision(path)
+        stored = stored_revision(path)
         if stored == known[-1]:
             return
         if stored is not None and stored not in known:
@@ -89,14 +89,11 @@ def statements(script: str) -> Iterator[str]:
         raise ValueError(f"a statement without an end: {rest[0]}")
 
 
-def _stored_revision(path: Path) -> str | None:
+def stored_revision(path: Path) -> str | None:
     """The revision of the database; ``None`` where there is none yet. The file stays as it is."""
     if not path.exists() or not path.stat().st_size:
         return None
-    # Without a log beside it the file is all there is, and need not even be locked.
-    wal = path.with_name(path.name + "-wal")
-    mode = "mode=ro" if wal.exists() else "immutable=1"
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
+    connection = untouched(path)
     try:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         if not tables:
@@ -109,6 +106,14 @@ def _stored_revision(path: Path) -> str | None:
     if len(rows) != 1:
         raise StateConflict(f"{path.name} has {len(rows)} schema revisions: restore a backup")
     return str(rows[0][0])
+
+
+def untouched(path: Path) -> sqlite3.Connection:
+    """A connection that reads the database and leaves its file as it is."""
+    # Without a log beside it the file is all there is, and need not even be locked.
+    wal = path.with_name(path.name + "-wal")
+    mode = "mode=ro" if wal.exists() else "immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
 
 
 def _upgrade(path: Path, revision: str) -> None:

@@ -68,6 +68,11 @@ WHERE deleted_at IS NOT NULL AND image_ref IS NOT NULL
     WHERE deployments.build_key = builds.build_key AND processes.removed = 0)
 LIMIT 1000
 
+-- name: kept_images
+-- What deployments may start from: a backup holds these. Its columns are those of the first schema.
+SELECT build_key, image_ref FROM builds
+WHERE image_ref IS NOT NULL AND deleted_at IS NULL ORDER BY build_key
+
 -- name: forget_image
 -- The image is gone.
 UPDATE builds SET image_ref = NULL WHERE build_key = :build_key AND deleted_at IS NOT NULL
