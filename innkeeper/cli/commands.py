@@ -3,7 +3,7 @@
 import click
 
 from innkeeper import __version__
-from innkeeper.cli import deploy, logs, processes, rooms, serve, tokens, up, users
+from innkeeper.cli import backup, deploy, logs, processes, rooms, serve, tokens, up, users
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -23,6 +23,8 @@ for command in (
     serve.serve,
     serve.down,
     serve.token,
+    backup.backup,
+    backup.restore,
     deploy.deploy,
     rooms.room,
     processes.ps,

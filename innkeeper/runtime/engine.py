@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from innkeeper.core.errors import RuntimeAway
+from innkeeper.core.errors import RuntimeAway, RuntimeFailure
 
 # The oldest version that both engines speak; newer Docker engines refuse it and name their own oldest.
 _API_VERSION = (1, 41)
@@ -143,6 +143,19 @@ class Engine:
                 async for line in response.aiter_lines():
                     if line.strip():
                         yield _object(line)
+        except httpx.HTTPError as error:
+            raise self._away(error) from error
+
+    async def pieces(self, path: str) -> AsyncGenerator[bytes, None]:
+        """The bytes of a large answer to a GET. Raises ``RuntimeFailure`` where it is refused."""
+        timeout = httpx.Timeout(_CONNECT_TIMEOUT_S, read=None, pool=None)
+        try:
+            async with self._http.stream("GET", self._url(path), timeout=timeout) as response:
+                if response.status_code >= 400:
+                    refusal = Answer(response.status_code, _decode(await response.aread()))
+                    raise RuntimeFailure(f"the container engine refused: {refusal.message}")
+                async for piece in response.aiter_bytes(1024**2):
+                    yield piece
         except httpx.HTTPError as error:
             raise self._away(error) from error
 

@@ -84,7 +84,7 @@ class ProcessBuilder:
             image = _follow(work, self._limits, log)
             shutil.rmtree(work / "context")
             size = _size(image.rootfs)
-            _furnish(image.rootfs)
+            furnish(image.rootfs)
             images.save(image)
             work.rename(work.with_name(build_key))
         except OSError as error:
@@ -232,7 +232,7 @@ class _Steps:
         return images.Image(self._rootfs, self._entrypoint, cmd, self._env, self._workdir)
 
 
-def _furnish(rootfs: Path) -> None:
+def furnish(rootfs: Path) -> None:
     """What an engine would add to a container: how names are resolved on this host and, as root, the
     harmless devices. Nothing that the image has is replaced."""
     for path in _HOST_FILES:

@@ -20,6 +20,7 @@ from innkeeper.runtime.zygote_client import stop_zygote
 from innkeeper.store.opening import open_store
 from innkeeper.telemetry.logs import ProcessLogs
 from innkeeper.usecases import lifecycle, processes
+from innkeeper.wiring import restored
 from innkeeper.wiring.last_run import LastRun, last_run
 from innkeeper.wiring.runtimes import RuntimeParts, container_parts, now, process_parts
 from innkeeper.wiring.serving import system_ids
@@ -36,6 +37,7 @@ async def down(data_dir: Path, progress: Callable[[str], None]) -> None:
     Within 30 s; nothing to do is fine. Raises ``RuntimeAway`` where the engine does not answer:
     then games may run on, and it says so.
     """
+    restored.finish(data_dir)
     before = last_run(data_dir)
     if before is not None:
         await _stop_games(data_dir, before, progress)

@@ -1,14 +1,16 @@
 """Which driver runs the games, with its builder."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from innkeeper.config import Settings
 from innkeeper.config.values import primary_address
 from innkeeper.interfaces import Builder, Runtime
+from innkeeper.runtime import image_archive
 from innkeeper.runtime.archive import ArchiveLimits
 from innkeeper.runtime.container import ContainerRuntime
 from innkeeper.runtime.container_builder import ContainerBuilder
@@ -23,11 +25,15 @@ from innkeeper.wiring.listening import Listening
 
 @dataclass(frozen=True, slots=True)
 class RuntimeParts:
-    """A driver and its builder. ``engine_socket`` where it was told or found, for ``down``."""
+    """A driver and its builder. ``engine_socket`` where it was told or found, for ``down``.
+
+    ``load_images`` takes in an archive of images, where there is an engine.
+    """
 
     runtime: Runtime
     builder: Builder
     engine_socket: Path | None = None
+    load_images: Callable[[Path], Awaitable[None]] | None = None
 
     def gateway(self) -> str | None:
         """Where containers reach this machine, once the driver is open; ``None``: as everybody does."""
@@ -128,4 +134,5 @@ async def container_parts(
             engine, own, limits=archive_limits(settings), own_engine=found.service is not None
         ),
         socket,
+        partial(image_archive.load, engine),
     )

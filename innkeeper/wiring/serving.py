@@ -40,6 +40,7 @@ from innkeeper.telemetry.uploads import UploadsOnDisk
 from innkeeper.usecases import fleet_metrics, installation, lifecycle
 from innkeeper.usecases.installation import Installation
 from innkeeper.usecases.logs import retention_cuts
+from innkeeper.wiring import restored
 from innkeeper.wiring.bounded_http import BoundedHttpProtocol, raise_descriptor_limit
 from innkeeper.wiring.chance import Chance
 from innkeeper.wiring.last_run import LastRun, last_run
@@ -78,6 +79,7 @@ async def serve(settings: Settings, announce: Announce) -> None:
     runtime still run, ``RuntimeAway`` without an engine.
     """
     check_certificate(settings)
+    restored.finish(settings.data_dir)
     raise_descriptor_limit()
     listening = bind_api(settings)
     async with contextlib.AsyncExitStack() as closing:
@@ -92,6 +94,7 @@ async def serve(settings: Settings, announce: Announce) -> None:
         parts = await make_runtime(name, settings, installed.installation_id, listening)
         closing.push_async_callback(parts.runtime.close)
         await parts.runtime.open()
+        await restored.load_images(settings.data_dir, parts.load_images, announce)
         _remember(settings, name, parts)
         gateway = parts.gateway()
         extra = [] if gateway is None else bind_gateway(gateway, listening)
