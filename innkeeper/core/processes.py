@@ -23,6 +23,21 @@ OUT_OF_MEMORY = "Out of memory"
 APP_DELETED = "Application deleted"
 NODE_LOST = "Node lost"
 RESTARTED_AWAY = "Stopped with Innkeeper"
+REPLACED = "Replaced by a newer deployment"
+SCALED_DOWN = "Scaled down"
+DRAINED_BY_REQUEST = "Drained by API request"
+GAVE_WAY = "Gave way to a room that waits for capacity"
+_CALLED_OFF = frozenset(
+    (
+        STOPPED_BY_REQUEST,
+        APP_DELETED,
+        RESTARTED_AWAY,
+        REPLACED,
+        SCALED_DOWN,
+        DRAINED_BY_REQUEST,
+        GAVE_WAY,
+    )
+)
 
 
 def bind_failed(port: int, seconds: float) -> str:
@@ -75,6 +90,13 @@ class Exit:
         return f"{text} ({self.detail})" if self.detail else text
 
 
+Purpose = Literal[
+    "room",  # which found no free slot
+    "request",  # of somebody who wants one ahead
+    "allocation",  # the static allocation of its region
+    "pool",  # the reserve of its region
+]
+
 Hosting = Literal[
     "shared",  # in its organization's default fleet
     "metal",  # in a fleet that its deployment named
@@ -89,6 +111,7 @@ class Process:
     ``failed`` is decided when the end is recorded. ``stop_reason`` is why it was told to stop.
     ``term_sent_at`` is when the driver took the SIGTERM; ``attempted_at`` (the hand-over to the
     driver, recorded as an intent) and ``kill_sent_at`` are the latest ones: a repeat renews them.
+    ``emptied_at`` is when its last room left it: ``None`` where it holds some, or never did.
     """
 
     process_id: str
@@ -122,6 +145,9 @@ class Process:
     removed: bool
     fleet_id: str | None = None
     hosting: Hosting = "shared"
+    drain_reason: str | None = None
+    emptied_at: datetime | None = None
+    made_for: Purpose = "request"
 
     @property
     def status(self) -> ProcessStatus:
@@ -151,7 +177,7 @@ def ended_as_failed(process: Process, exit_: Exit | None) -> bool:
     """
     if process.started_at is None:
         # A start that somebody called off is not a failure of the game.
-        return process.stop_reason not in (STOPPED_BY_REQUEST, APP_DELETED, RESTARTED_AWAY)
+        return process.stop_reason not in _CALLED_OFF
     if exit_ is None:
         return process.stopping_at is None
     if exit_.out_of_memory:

@@ -11,7 +11,7 @@ from innkeeper.core.catalog import App, Deployment
 from innkeeper.core.errors import Invalid, NotFound
 from innkeeper.core.events import ASKED_FOR
 from innkeeper.core.moments import from_ms, maybe_from_ms, to_ms
-from innkeeper.core.processes import STOPPED_BY_REQUEST, ExposedPort, Process
+from innkeeper.core.processes import STOPPED_BY_REQUEST, ExposedPort, Process, Purpose
 from innkeeper.interfaces import Context, Row, Tx
 from innkeeper.usecases import apps, capacity, deployments, journal, orgs
 from innkeeper.usecases.limits import check_limits
@@ -97,6 +97,9 @@ def process_from(row: Row) -> Process:
         removed=bool(row["removed"]),
         fleet_id=row["fleet_id"],
         hosting=row["hosting"],
+        drain_reason=row["drain_reason"],
+        emptied_at=maybe_from_ms(row["emptied_at"]),
+        made_for=row["made_for"],
     )
 
 
@@ -108,9 +111,10 @@ def new_process(
     initial_room_id: str | None,
     context: Context,
     cause: str,
+    made_for: Purpose | None = None,
 ) -> str:
     """Record a process that shall start, with one room allocated where ``initial_room_id`` is given;
-    ``cause`` says what it is for.
+    ``cause`` says what it is for, and so does ``made_for``: a room or a request, if nothing is said.
 
     Returns its id. Raises :class:`NotFound` where the build was deleted, :class:`Exhausted` where
     a limit or the
@@ -140,6 +144,7 @@ def new_process(
         initial_room_id=initial_room_id,
         fleet_id=deployment.fleet_id or org.default_fleet_id,
         hosting="shared" if deployment.fleet_id in (None, org.default_fleet_id) else "metal",
+        made_for=made_for or ("request" if initial_room_id is None else "room"),
     )
     journal.of_process(tx, process_id, "process.created", to_ms(context.now), cause)
     context.wake.append((deployment.app_id, region))

@@ -221,7 +221,7 @@ def destroy_room(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Conte
     tx.run("rooms.keep_allocation", room_id=room_id, now=now)
     tx.run("rooms.destroy", room_id=room_id, now=now, reason=DESTROYED_BY_REQUEST)
     if row["process_id"] is not None:
-        tx.run("processes.free_slot", process_id=row["process_id"])
+        tx.run("processes.free_slot", process_id=row["process_id"], now=now)
         context.wake.append((app_id, row["region"]))
 
 
@@ -235,7 +235,7 @@ def suspend_room(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Conte
     journal.of_room(tx, room_id, "room.suspended", now, SUSPENDED_BY_REQUEST)
     tx.run("rooms.keep_allocation", room_id=room_id, now=now)
     tx.run("rooms.suspend", room_id=room_id)
-    tx.run("processes.free_slot", process_id=row["process_id"])
+    tx.run("processes.free_slot", process_id=row["process_id"], now=now)
     context.wake.append((app_id, row["region"]))
 
 

@@ -77,7 +77,7 @@ async def test_a_job_that_fails_without_a_change_costs_no_second_run(store: Sqli
     runs = []
 
     def fail(tx: Tx) -> None:
-        runs.append(tx.run("processes.free_slot", process_id="nobody"))
+        runs.append(tx.run("processes.free_slot", process_id="nobody", now=0))
         raise LookupError
 
     with pytest.raises(LookupError):

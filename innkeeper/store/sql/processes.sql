@@ -1,6 +1,6 @@
 -- name: take_slot
 -- Give a room a slot on an open process: running before starting, fullest first, oldest first (core.placement).
-UPDATE processes SET rooms_allocated = rooms_allocated + 1, idle_since = NULL
+UPDATE processes SET rooms_allocated = rooms_allocated + 1, idle_since = NULL, emptied_at = NULL
 WHERE process_id = (
     SELECT process_id FROM processes
     WHERE deployment_id = :deployment_id AND region = :region
@@ -10,17 +10,18 @@ RETURNING process_id, started_at, exposed_ports
 
 -- name: free_slot
 -- Give a slot back; the idle clock starts anew.
-UPDATE processes SET rooms_allocated = rooms_allocated - 1, idle_since = NULL
+UPDATE processes SET rooms_allocated = rooms_allocated - 1, idle_since = NULL,
+                     emptied_at = CASE WHEN rooms_allocated = 1 THEN CAST(:now AS BIGINT) END
 WHERE process_id = :process_id AND rooms_allocated > 0
 
 -- name: insert
 -- A new process: recorded, readable, not yet handed to the runtime.
 INSERT INTO processes (process_id, app_id, org_id, deployment_id, deployment_number, region, rooms_per_process,
                        rooms_allocated, cpu_millis, memory_mb, created_at, exposed_ports, sandbox_id,
-                       initial_room_id, fleet_id, hosting)
+                       initial_room_id, fleet_id, hosting, made_for)
 VALUES (:process_id, :app_id, :org_id, :deployment_id, :deployment_number, :region, :rooms_per_process,
         :rooms_allocated, :cpu_millis, :memory_mb, :created_at, :exposed_ports, :sandbox_id, :initial_room_id,
-        :fleet_id, :hosting)
+        :fleet_id, :hosting, :made_for)
 
 -- name: by_id
 -- One process of an app.
@@ -28,7 +29,7 @@ SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, roo
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
        stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
-       hosting
+       hosting, drain_reason, emptied_at, made_for
 FROM processes WHERE process_id = :process_id AND app_id = :app_id
 
 -- name: any_by_id
@@ -37,7 +38,7 @@ SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, roo
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
        stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
-       hosting
+       hosting, drain_reason, emptied_at, made_for
 FROM processes WHERE process_id = :process_id
 
 -- name: unfinished
@@ -46,7 +47,7 @@ SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, roo
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
        stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
-       hosting
+       hosting, drain_reason, emptied_at, made_for
 FROM processes WHERE app_id = :app_id AND region = :region AND removed = 0
 ORDER BY created_at, process_id
 
@@ -72,7 +73,7 @@ SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, roo
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
        stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
-       hosting
+       hosting, drain_reason, emptied_at, made_for
 FROM processes WHERE app_id = :app_id
   AND (:before IS NULL OR created_at < :before)
   AND (:regions IS NULL OR :regions LIKE '%,' || region || ',%')
@@ -89,7 +90,7 @@ SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, roo
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
        stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
-       hosting
+       hosting, drain_reason, emptied_at, made_for
 FROM processes
 WHERE app_id = :app_id AND removed = 0 AND terminated_at IS NULL
   AND (CAST(:region AS TEXT) IS NULL OR region = :region)
@@ -101,7 +102,7 @@ SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, roo
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
        stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
-       hosting
+       hosting, drain_reason, emptied_at, made_for
 FROM processes
 WHERE app_id = :app_id AND terminated_at IS NOT NULL
   AND (CAST(:region AS TEXT) IS NULL OR region = :region)
@@ -194,12 +195,13 @@ VALUES (:deployment_id, 0, NULL, :now)
 ON CONFLICT (deployment_id) DO UPDATE SET start_failures = 0, last_start_failure_at = NULL, last_used_at = :now
 
 -- name: facts
--- What decide needs to know of the deployments of an app.
+-- What decide needs to know of the deployments of an app: of those that live, and of the latest.
 SELECT d.deployment_id, d.ports, d.idle_timeout_enabled, COALESCE(s.start_failures, 0) AS start_failures,
        s.last_start_failure_at
 FROM deployments d LEFT JOIN deployment_starts s ON s.deployment_id = d.deployment_id
 WHERE d.deployment_id IN (SELECT deployment_id FROM processes
-                          WHERE app_id = :app_id AND region = :region AND removed = 0)
+                          WHERE app_id = :app_id AND region = :region AND removed = 0
+                          UNION SELECT latest_deployment_id FROM apps WHERE app_id = :app_id)
 
 -- name: spec
 -- Everything the runtime must be told to start a process.
