@@ -19,7 +19,6 @@ from innkeeper.wiring.last_run import LastRun, last_run
 from innkeeper.wiring.runtimes import now
 
 Progress = Callable[[str], None]
-_RESERVE_BYTES = 64 * 1024**2
 
 
 def open_backup(path: Path, progress: Progress) -> BackupReader:
@@ -105,10 +104,10 @@ def _replaced(data_dir: Path, about: About, progress: Progress) -> LastRun | Non
 
 def _check_room(reader: BackupReader, data_dir: Path) -> None:
     free = shutil.disk_usage(data_dir).free
-    if free < reader.size + _RESERVE_BYTES:
+    if free < reader.size + restored.RESERVE_BYTES:
         raise Unavailable(
             f"the disk is full: the backup needs {reader.size:,} bytes in {data_dir} beside a reserve "
-            f"of {_RESERVE_BYTES:,}, and {free:,} are free"
+            f"of {restored.RESERVE_BYTES:,}, and {free:,} are free"
         )
 
 

@@ -15,6 +15,7 @@ from innkeeper.core.errors import StateConflict
 STAGING, READY, PLACING = "restore.partial", "restore.ready", "restore.placing"
 DATABASE = "innkeeper.db"
 IMAGES_TO_LOAD = "images-to-load.tar"  # taken in by the next start, for it takes the engine
+RESERVE_BYTES = 64 * 1024**2  # left free, whatever is restored
 NEW, BUILDS, PLAN = "new", "images", "plan.json"
 # What belongs to the state. What runs, `engine` and `processes`, stays where it is.
 STATE = (
