@@ -27,6 +27,7 @@ STATUSES: Mapping[type[errors.InnkeeperError], int] = {
     errors.TooLarge: 413,
     errors.TimedOut: 408,
     errors.Unavailable: 503,
+    errors.LeaseLost: 503,
     errors.NotImplementedYet: 501,
     errors.RuntimeFailure: 500,
     errors.StartFailed: 500,

@@ -12,6 +12,7 @@ InnkeeperError
 ├── TooLarge            a body or upload is above its limit
 ├── TimedOut            the request was not received or finished in time
 ├── Unavailable         we cannot serve now (shutting down, store or engine away)
+├── LeaseLost           another server does by now what this one was about to record
 ├── NotImplementedYet   an operation of the contract without a row yet
 ├── ConstraintBroken    a write breaks a constraint of the schema: a rule of ours was not kept
 └── RuntimeFailure      a driver could not do what it was asked
@@ -98,6 +99,10 @@ class Unavailable(InnkeeperError):
     def __init__(self, message: str, retry_after_s: int = 2) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class LeaseLost(InnkeeperError):
+    """Another server does by now what this one was about to record: its write is refused."""
 
 
 class NotImplementedYet(InnkeeperError):

@@ -4,6 +4,7 @@ Concrete parts live in ``store``, ``runtime``, ``edge`` and ``telemetry``; only 
 """
 
 from innkeeper.interfaces.builds import Builder, BuildRunner, BuiltImage, ReceivedArchive, Uploads
+from innkeeper.interfaces.neighbours import Neighbours
 from innkeeper.interfaces.runtime import (
     Capabilities,
     Listing,
@@ -29,6 +30,7 @@ __all__ = [
     "Listing",
     "LogSource",
     "Logs",
+    "Neighbours",
     "Policy",
     "PortSpec",
     "ProcessSpec",

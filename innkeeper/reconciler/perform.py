@@ -19,13 +19,24 @@ from innkeeper.core.actions import (
     SignalProcess,
     StartProcess,
 )
-from innkeeper.core.errors import Exhausted, PortTaken, StartFailed
+from innkeeper.core.errors import Exhausted, LeaseLost, PortTaken, StartFailed
 from innkeeper.core.ids import Ids
 from innkeeper.core.processes import Process
-from innkeeper.interfaces import Clock, Context, Logs, Policy, ProcessSpec, Runtime, Store, Tx
+from innkeeper.interfaces import (
+    Clock,
+    Context,
+    LockKey,
+    Logs,
+    Policy,
+    ProcessSpec,
+    Runtime,
+    Store,
+    Tx,
+)
+from innkeeper.reconciler.lease import Tenure
 from innkeeper.reconciler.specs import process_spec
 from innkeeper.reconciler.watch import Watch
-from innkeeper.usecases import lifecycle, metering
+from innkeeper.usecases import leases, lifecycle, metering
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -33,7 +44,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the reconciler works with."""
+    """What the reconciler works with. ``tenure``: the lease under which it works, whose fence every record
+    shows; ``None`` where nobody else can be at work (tests, simulations).
+    """
 
     store: Store
     runtime: Runtime
@@ -43,18 +56,39 @@ class Surroundings:
     policy: Policy
     public_ip: str
     wake: Callable[[tuple[str, str]], None]
+    tenure: Tenure | None = None
 
     def context(self, now: datetime | None = None) -> Context:
         """The surroundings of one transaction."""
         return Context(now or self.clock(), self.ids, self.policy)
 
-    async def record(self, fn: Callable[[Tx, Context], T]) -> T:
-        """One transaction, and its wake-ups once it is durable."""
-        context = self.context()
-        result = await self.store.write(lambda tx: fn(tx, context))
-        for key in context.wake:
-            self.wake(key)
+    async def record(self, fn: Callable[[Tx, Context], T], key: LockKey | None = None) -> T:
+        """One transaction, and its wake-ups once it is durable. ``key``: the app and region whose rooms or
+        processes it changes; nobody else changes them meanwhile.
+
+        Raises :class:`LeaseLost` where another server took over; then nothing was written.
+        """
+        context, tenure = self.context(), self.tenure
+
+        def fenced(tx: Tx) -> T:
+            if tenure is not None:
+                leases.require(tx, tenure.fence)
+            return fn(tx, context)
+
+        try:
+            result = await self.store.write(fenced, () if key is None else (key,))
+        except LeaseLost:
+            if tenure is not None:
+                tenure.over.set()
+            raise
+        for woken in context.wake:
+            self.wake(woken)
         return result
+
+    async def confirm(self) -> None:
+        """Raise :class:`LeaseLost` where another server took over: ask before what is not harmless twice."""
+        if self.tenure is not None:
+            await self.record(lambda tx, c: None)
 
 
 class Performer:
@@ -77,32 +111,32 @@ class Performer:
 
     async def perform(self, action: Action, process: Process) -> None:
         """Do it, then record it."""
-        around, process_id = self._around, process.process_id
+        around, process_id, key = self._around, process.process_id, key_of(process)
         match action:
             case StartProcess():
                 await self._start(process)
             case MarkBooted(at=at):
-                await around.record(lambda tx, c: lifecycle.record_booted(tx, process_id, at))
+                await around.record(lambda tx, c: lifecycle.record_booted(tx, process_id, at), key)
             case MarkStarted(at=at):
                 await self._mark_started(process, at)
             case MarkStopping(reason=reason, grace_s=grace_s):
                 self._watch.settle(process_id)
                 await around.record(
-                    lambda tx, c: lifecycle.record_stopping(tx, process_id, reason, grace_s, c)
+                    lambda tx, c: lifecycle.record_stopping(tx, process_id, reason, grace_s, c), key
                 )
             case MarkIdle(since=since):
-                await around.record(lambda tx, c: lifecycle.record_idle(tx, process_id, since))
+                await around.record(lambda tx, c: lifecycle.record_idle(tx, process_id, since), key)
             case SignalProcess():
-                await self._signal(process_id, kill=False)
+                await self._signal(process, kill=False)
             case KillProcess():
-                await self._signal(process_id, kill=True)
+                await self._signal(process, kill=True)
             case MarkTerminated(exit=exit_):
                 self._watch.settle(process_id)
                 await around.record(
-                    lambda tx, c: lifecycle.record_terminated(tx, process_id, exit_, c)
+                    lambda tx, c: lifecycle.record_terminated(tx, process_id, exit_, c), key
                 )
             case RemoveRemains():
-                await self._remove(process_id)
+                await self._remove(process)
 
     async def _start(self, process: Process) -> None:
         around, process_id = self._around, process.process_id
@@ -110,7 +144,7 @@ class Performer:
         try:
             async with self._starts:
                 row = await around.record(
-                    lambda tx, c: lifecycle.record_attempt(tx, process_id, c.now)
+                    lambda tx, c: lifecycle.record_attempt(tx, process_id, c.now), key_of(process)
                 )
                 if row is not None:
                     await self._hand_over(process, process_spec(row, around.public_ip))
@@ -123,12 +157,12 @@ class Performer:
             booted_at = await around.runtime.start(spec)
         except PortTaken as taken:
             log.warning("process %s: %s; trying other ports", process_id, taken)
-            await self._move(process_id, taken)
+            await self._move(process, taken)
             return
         except StartFailed as failure:
             reason = f"Image could not be started: {failure.message}"
             log.warning("process %s: %s", process_id, reason)
-            await self._never_started(process_id, reason)
+            await self._never_started(process, reason)
             return
         # Most games bind at once: one commit then tells both, and no other pass is needed.
         bound_at = await self._watch.bound_soon(process_id, spec.ports, self._bind_patience_s)
@@ -137,48 +171,64 @@ class Performer:
         await around.record(
             lambda tx, c: lifecycle.record_start(
                 tx, process_id, process.deployment_id, booted_at, bound_at
-            )
+            ),
+            key_of(process),
         )
         if bound_at is not None:
             self._watch.settle(process_id)
 
-    async def _move(self, process_id: str, taken: PortTaken) -> None:
-        around = self._around
+    async def _move(self, process: Process, taken: PortTaken) -> None:
+        around, process_id = self._around, process.process_id
+        # Whoever has taken over may have started it: then its remains are not ours to remove.
+        await around.confirm()
         await around.runtime.remove(process_id)
         try:
             await around.record(
-                lambda tx, c: lifecycle.replace_ports(tx, process_id, taken.port, c)
+                lambda tx, c: lifecycle.replace_ports(tx, process_id, taken.port, c),
+                key_of(process),
             )
         except Exhausted as full:
-            await self._never_started(
-                process_id, f"Image could not be started: {taken.message}; {full.message}"
-            )
+            reason = f"Image could not be started: {taken.message}; {full.message}"
+            await self._never_started(process, reason)
 
-    async def _never_started(self, process_id: str, reason: str) -> None:
+    async def _never_started(self, process: Process, reason: str) -> None:
+        process_id = process.process_id
         await self._around.record(
-            lambda tx, c: lifecycle.record_terminated(tx, process_id, None, c, start_failure=reason)
+            lambda tx, c: lifecycle.record_terminated(
+                tx, process_id, None, c, start_failure=reason
+            ),
+            key_of(process),
         )
 
     async def _mark_started(self, process: Process, at: datetime) -> None:
         await self._around.record(
             lambda tx, c: lifecycle.record_started(
                 tx, process.process_id, process.deployment_id, at
-            )
+            ),
+            key_of(process),
         )
         self._watch.settle(process.process_id)
 
-    async def _signal(self, process_id: str, kill: bool) -> None:
+    async def _signal(self, process: Process, kill: bool) -> None:
+        process_id = process.process_id
         await self._around.runtime.signal(process_id, kill)
         await self._around.record(
-            lambda tx, c: lifecycle.record_signal(tx, process_id, kill, c.now)
+            lambda tx, c: lifecycle.record_signal(tx, process_id, kill, c.now), key_of(process)
         )
 
-    async def _remove(self, process_id: str) -> None:
+    async def _remove(self, process: Process) -> None:
         """Its log and its last counters first: what the runtime holds of it goes with it."""
-        around = self._around
+        around, process_id = self._around, process.process_id
         await around.logs.keep(process_id, await around.runtime.log_source(process_id))
         used = (await around.runtime.usage([process_id])).get(process_id)
         cpu_ms, sent = (None, None) if used is None else (used.cpu_ms, used.egress_bytes)
         await around.record(lambda tx, c: metering.record_last(tx, process_id, cpu_ms, sent, c.now))
         await around.runtime.remove(process_id)
-        await around.record(lambda tx, c: lifecycle.record_removed(tx, process_id, c))
+        await around.record(
+            lambda tx, c: lifecycle.record_removed(tx, process_id, c), key_of(process)
+        )
+
+
+def key_of(process: Process) -> LockKey:
+    """The pass that looks at it, and the lock that its changes need."""
+    return process.app_id, process.region

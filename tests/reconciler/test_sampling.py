@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from innkeeper.core.actions import RemoveRemains
 from innkeeper.core.billing import month_start
 from innkeeper.core.errors import RuntimeAway
 from innkeeper.core.processes import Exit
@@ -150,7 +151,8 @@ async def test_what_was_sent_at_the_end_is_kept(house: House) -> None:
     await house.sampler.tick()
     house.use(process_id, None, None, 190)
     house.runtime.end(process_id, Exit(0, None, False, house.studio.clock.now))
-    await house.performer._remove(process_id)
+    process = await house.studio.ask(processes.get_process, (house.studio.app_id, process_id))
+    await house.performer.perform(RemoveRemains(process_id), process)
     assert (await house.last(process_id))["egress_bytes"] == 190
     # A new sampler knows nothing, and needs nothing.
     await house.watch.refresh()
