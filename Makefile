@@ -32,7 +32,7 @@ sample: samples/tag/tag ## Build the sample game
 test: dev ## Lint, types, imports, and every test
 	@$(MAKE) check
 	@$(BIN)/python -m pytest -q -n 2 -m "not system"
-	@$(BIN)/python -m pytest -q -m system
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m system
 
 test-fast: .venv/.stamp-dev ## The tests that need no engine and no network, in under a minute
 	@$(BIN)/python -m pytest -q -n 2 -m "not system" \

@@ -24,10 +24,14 @@ ENTRYPOINT ["/probe", "one argument"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever needs a live Innkeeper needs the whole machine."""
+    """Whatever needs a live Innkeeper needs the whole machine; one worker keeps to one runtime."""
     for item in items:
         if item.path.parent.name in ("conformance", "system"):
             item.add_marker(pytest.mark.system)
+        if item.get_closest_marker("system"):
+            call = getattr(item, "callspec", None)
+            runtime = "process" if call is None else call.params.get("runtime", "process")
+            item.add_marker(pytest.mark.xdist_group(str(runtime)))
 
 
 @pytest.fixture(scope="session")

@@ -221,13 +221,13 @@ def test_starts_that_fail_are_tried_more_slowly_each_time(
     """CreateRoom answers 201 all the same; the start waits 1, 2, 4 … seconds (clarifications)."""
     app_id = studio.app()
     studio.deploy(app_id, build_id, env={"EXIT_CODE": 1})
-    waited = []
+    begun, ended = [], []
     for _ in range(3):
         room = studio.room(app_id)
         assert room["status"] == "starting"
         process = studio.reaches(app_id, room["processId"], "failed")
-        moments = [datetime.fromisoformat(process[name]) for name in ("createdAt", "bootedAt")]
-        waited.append((moments[1] - moments[0]).total_seconds())
-    assert waited[0] < 1
-    assert 0.5 < waited[1] < 4
-    assert 1.5 < waited[2] < 6
+        begun.append(datetime.fromisoformat(process["scheduledAt"]))
+        ended.append(datetime.fromisoformat(process["terminatedAt"]))
+    waits = [(begun[n + 1] - ended[n]).total_seconds() for n in range(2)]
+    assert waits[0] >= 1
+    assert waits[1] >= 2

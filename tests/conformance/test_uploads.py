@@ -80,6 +80,11 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 }
 
 
+def names_below(folder: Path) -> set[str]:
+    """What lies there; a folder that an engine takes away meanwhile is none."""
+    return {name for _, folders, files in os.walk(folder) for name in (*folders, *files)}
+
+
 def files_of(folder: Path) -> set[Path]:
     found = set()
     for at, folders, names in os.walk(folder):
@@ -101,7 +106,7 @@ def test_a_hostile_archive_fails_its_build_and_leaves_nothing(
     assert "Traceback" not in build["log"]
     assert files_of(live.data_dir) - before == set()
     assert not Path("/tmp/evil-of-a-test").exists()
-    assert not list(live.data_dir.parent.rglob("evil"))
+    assert "evil" not in names_below(live.data_dir.parent)
 
 
 @pytest.mark.parametrize("sent", [0, 9, 11, 500_000], ids=str)
