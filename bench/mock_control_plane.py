@@ -10,6 +10,7 @@ over a store that answers at once what the real one answered.
 
 import argparse
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from datetime import datetime
@@ -25,14 +26,17 @@ from innkeeper.core.accounts import ADMIN_SCOPES, Caller
 from innkeeper.core.capacity import Machine
 from innkeeper.core.catalog import ContainerPort
 from innkeeper.core.errors import BuildFailed
+from innkeeper.core.events import ASKED_FOR
 from innkeeper.interfaces import BuiltImage, Context, Row, Store, Tx
+from innkeeper.reconciler.lease import Tenure
 from innkeeper.reconciler.specs import process_spec
 from innkeeper.runtime.fake import FakeHost, FakeProcess, FakeRuntime
-from innkeeper.store.opening import open_store
 from innkeeper.usecases import apps, builds, deployments, installation, lifecycle, processes, rooms
+from innkeeper.wiring.chance import system_ids
+from innkeeper.wiring.control_plane import ControlPlane
 from innkeeper.wiring.listening import bind_api
 from innkeeper.wiring.runtimes import RuntimeParts, now
-from innkeeper.wiring.serving import ControlPlane, system_ids
+from innkeeper.wiring.serving import open_keeping
 
 TOKEN = "admin-token-of-the-measurements"
 REGION = "Chicago"
@@ -135,7 +139,7 @@ class Stock:
         for _ in range(count):
             context = self.context()
             process_id = processes.new_process(
-                tx, self.caller.org_id, self._deployment, REGION, None, context
+                tx, self.caller.org_id, self._deployment, REGION, None, context, ASKED_FOR
             )
             row = lifecycle.record_attempt(tx, process_id, context.now)
             assert row is not None
@@ -173,7 +177,7 @@ class Stock:
         )
 
 
-async def _rest() -> None:
+async def _rest(_: Tenure) -> None:
     """In place of the reconciler: no passes at all."""
     await asyncio.Event().wait()
 
@@ -187,31 +191,27 @@ async def serve(options: argparse.Namespace) -> None:
         port_range=PORTS,
     )
     listening = bind_api(settings)
-    store = await open_store(settings.database_url)
-    try:
+    async with contextlib.AsyncExitStack() as closing:
+        keeping = await open_keeping(settings.database_url, closing)
         host = FakeHost()
-        stock = Stock(store, settings, host)
+        stock = Stock(keeping.store, settings, host)
         if options.resume:
             await stock.resume()
         else:
             await stock.fill(options.processes, options.rooms_per_process)
         parts = RuntimeParts(FakeRuntime(now, host), NoBuilder())
         policy = settings.policy("127.0.0.1")
-        control_plane = ControlPlane(
-            settings, store, system_ids(), policy, parts, stock.installed, listening
-        )
+        control_plane = ControlPlane(settings, keeping, system_ids(), policy, parts)
         if options.without_store:
             control_plane.services.store = AnsweringStore(stock.caller, await stock.answered())
         if options.without_passes:
-            control_plane.reconciler.run = _rest  # type: ignore[method-assign]
+            control_plane.reconcile = _rest  # type: ignore[method-assign,assignment]
         line = {
             "url": f"http://127.0.0.1:{listening.port}",
             "path": f"/rooms/v2/{stock.app_id}/create",
             "token": TOKEN,
         }
         await control_plane.run([listening.socket], lambda: print(json.dumps(line), flush=True))
-    finally:
-        await store.close()
 
 
 if __name__ == "__main__":

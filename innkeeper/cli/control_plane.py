@@ -1,19 +1,24 @@
-"""Which control plane runs on a data directory, and how it is stopped.
+"""Which control planes run on a data directory, and how they are stopped.
 
-The file ``control-plane.pid`` holds the pid and the start time of its process: together they name one
-process for ever, so a number that the kernel has given to another program is never signalled.
+The file ``control-plane.pid`` has a line for each: the pid and the start time of its process, which together
+name one process for ever, so that a number which the kernel has given to another program is never signalled;
+and ``shared`` where it lets others run beside it.
 """
 
 import contextlib
 import fcntl
 import os
+import re
 import select
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from innkeeper.core.errors import Invalid, StateConflict
+
+_LINE = re.compile(r"([0-9]{1,10}) ([0-9]{1,20})( shared)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +45,45 @@ def pid_path(data_dir: Path) -> Path:
     return data_dir / "control-plane.pid"
 
 
-def running(data_dir: Path) -> Identity | None:
-    """The control plane that runs on ``data_dir``, or ``None``."""
+def running(data_dir: Path) -> list[Identity]:
+    """The control planes that run on ``data_dir``."""
+    return [line.identity for line in _alive(data_dir)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One control plane in the file."""
+
+    identity: Identity
+    shared: bool
+
+    def text(self) -> str:
+        """As it stands there."""
+        shared = " shared" if self.shared else ""
+        return f"{self.identity.pid} {self.identity.start_ticks}{shared}\n"
+
+
+def _alive(data_dir: Path) -> list[_Line]:
     try:
-        pid, start_ticks = (int(part) for part in pid_path(data_dir).read_text().split())
-    except (FileNotFoundError, ValueError):
-        return None
-    recorded = Identity(pid, start_ticks)
-    return recorded if identity_of(pid) == recorded else None
+        text = pid_path(data_dir).read_text("ascii", "replace")
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in text.splitlines():
+        match = _LINE.fullmatch(line)
+        if match is not None:
+            recorded = Identity(int(match[1]), int(match[2]))
+            if identity_of(recorded.pid) == recorded:
+                found.append(_Line(recorded, match[3] is not None))
+    return found
 
 
 @contextlib.contextmanager
-def claimed(data_dir: Path) -> Iterator[None]:
-    """Hold ``data_dir`` for this process.
+def claimed(data_dir: Path, shared: bool = False) -> Iterator[bool]:
+    """Hold ``data_dir`` for this process; ``shared``: others may run on it too. Gives whether any do.
 
-    Raises :class:`StateConflict` when another one has it, :class:`Invalid` where it cannot be used.
+    Raises :class:`StateConflict` when another one has it and one of the two does not share,
+    :class:`Invalid` where it cannot be used.
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -65,27 +94,40 @@ def claimed(data_dir: Path) -> Iterator[None]:
     with sole_down(data_dir):
         # What is being stopped must be gone before somebody starts on it.
         pass
-    path = pid_path(data_dir)
-    with open(path, "a+", encoding="ascii") as file:
-        # Held for the moment of writing only: a forked game must not inherit a claim.
-        fcntl.flock(file, fcntl.LOCK_EX)
-        other = running(data_dir)
-        if other is not None:
+    pid = os.getpid()
+    ours = identity_of(pid)
+    assert ours is not None
+    with _changed(data_dir) as alive:
+        refusing = [line for line in alive if not (shared and line.shared)]
+        if refusing:
             raise StateConflict(
-                f"an Innkeeper (process {other.pid}) runs on {data_dir} already; "
+                f"an Innkeeper (process {refusing[0].identity.pid}) runs on {data_dir} already; "
                 f"stop it with: innkeeper down --data-dir {data_dir}"
             )
-        ours = identity_of(os.getpid())
-        assert ours is not None
-        file.truncate(0)
-        file.write(f"{ours.pid} {ours.start_ticks}\n")
-        file.flush()
+        others = bool(alive)
+        alive.append(_Line(ours, shared))
     try:
-        yield
+        yield others
     finally:
-        # The file itself stays: removing it would race with a start that waits for its lock.
-        with open(path, "w", encoding="ascii"):
-            pass
+        with _changed(data_dir) as alive:
+            alive[:] = [line for line in alive if line.identity != ours]
+
+
+@contextlib.contextmanager
+def _changed(data_dir: Path) -> Iterator[list[_Line]]:
+    """The living ones; what the caller leaves of them is written down. Nobody else changes them meanwhile."""
+    handle = os.open(pid_path(data_dir), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        # Held for the moment of writing only: a forked game must not inherit a claim. The file itself
+        # stays: removing it would race with a start that waits for its lock.
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        lines = _alive(data_dir)
+        yield lines
+        text = "".join(line.text() for line in lines).encode()
+        os.pwrite(handle, text, 0)  # then cut: killed in between, no living one's line is lost
+        os.ftruncate(handle, len(text))
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -96,30 +138,42 @@ def sole_down(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def stop(data_dir: Path, grace_s: float, kill_wait_s: float = 5.0) -> bool:
-    """End the control plane: SIGTERM, ``grace_s`` seconds, SIGKILL. Whether there was one.
+def stop(data_dir: Path, grace_s: float, kill_wait_s: float = 5.0) -> int:
+    """End every control plane: SIGTERM to all, ``grace_s`` seconds, SIGKILL. How many there were.
 
-    Raises :class:`StateConflict` when it is still there after the kill.
+    Raises :class:`StateConflict` when one is still there after the kill.
     """
-    found = running(data_dir)
-    if found is None:
-        return False
-    try:
-        handle = os.pidfd_open(found.pid)
-    except ProcessLookupError:
-        return False
-    try:
-        # The handle may be of a successor with the same number; its start time tells.
-        if identity_of(found.pid) != found:
-            return False
+    with contextlib.ExitStack() as closing:
+        handles = {}
+        for found in running(data_dir):
+            with contextlib.suppress(ProcessLookupError):
+                handle = os.pidfd_open(found.pid)
+                closing.callback(os.close, handle)
+                # The handle may be of a successor with the same number; its start time tells.
+                if identity_of(found.pid) == found:
+                    handles[handle] = found
+        left = dict(handles)
         for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, kill_wait_s)):
-            _signal(handle, number, found)
-            # A process handle becomes readable when its process ends.
-            if select.select([handle], [], [], wait_s)[0]:
-                return True
-        raise StateConflict(f"process {found.pid} cannot be stopped: the kernel is busy with it")
-    finally:
-        os.close(handle)
+            for handle, found in left.items():
+                _signal(handle, number, found)
+            _wait(left, wait_s)
+        for found in left.values():
+            raise StateConflict(
+                f"process {found.pid} cannot be stopped: the kernel is busy with it"
+            )
+    return len(handles)
+
+
+def _wait(left: dict[int, Identity], wait_s: float) -> None:
+    """Take those out that have ended, for ``wait_s`` seconds at the most."""
+    until = time.monotonic() + wait_s
+    while left:
+        # A process handle becomes readable when its process ends.
+        ended = select.select(list(left), [], [], max(0.0, until - time.monotonic()))[0]
+        if not ended:
+            return
+        for handle in ended:
+            del left[handle]
 
 
 def _signal(handle: int, number: signal.Signals, found: Identity) -> None:

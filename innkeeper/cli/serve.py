@@ -38,11 +38,11 @@ def serve(**flags: str | None) -> None:
         check_machine(settings)
     except Invalid as wrong:
         raise click.UsageError(f"{wrong.field} {wrong.problem}") from None
-    with control_plane.claimed(settings.data_dir):
-        _serve(settings)
+    with control_plane.claimed(settings.data_dir, settings.shared_store) as others:
+        _serve(settings, others)
 
 
-def _serve(settings: Settings) -> None:
+def _serve(settings: Settings, others: bool) -> None:
     # Imported late: the thin commands need not load the server.
     import uvloop
 
@@ -52,7 +52,7 @@ def _serve(settings: Settings) -> None:
     # A line for each call to the engine or each plugin would bury everything else.
     for chatty in ("httpx", "alembic"):
         logging.getLogger(chatty).setLevel("WARNING")
-    uvloop.run(wiring.serve(settings, announce))
+    uvloop.run(wiring.serve(settings, announce, others))
 
 
 def announce(line: str) -> None:
@@ -67,9 +67,9 @@ def announce(line: str) -> None:
 @click.command()
 @data_dir_option
 def down(data_dir: Path) -> None:
-    """Stop the control plane of a data directory, then all that it started.
+    """Stop every control plane of a data directory, then all that they started.
 
-    Works when the control plane is dead, and is content when nothing runs.
+    Works when they are dead, and is content when nothing runs.
     """
     stop_everything(data_dir)
 
@@ -82,8 +82,11 @@ def stop_everything(data_dir: Path) -> None:
     from innkeeper import wiring
 
     with control_plane.sole_down(data_dir):
-        if control_plane.stop(data_dir, CONTROL_PLANE_GRACE_S):
-            announce("control plane stopped")
+        stopped = control_plane.stop(data_dir, CONTROL_PLANE_GRACE_S)
+        if stopped:
+            announce(
+                "control plane stopped" if stopped == 1 else f"{stopped} control planes stopped"
+            )
         asyncio.run(wiring.down(data_dir, announce))
     announce("nothing runs any more")
 

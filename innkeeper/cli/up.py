@@ -59,9 +59,9 @@ def up(**flags: str | None) -> None:
     except Invalid as wrong:
         raise click.UsageError(f"{wrong.field} {wrong.problem}") from None
     other = control_plane.running(settings.data_dir)
-    if other is not None:
+    if other:
         raise click.ClickException(
-            f"an Innkeeper (process {other.pid}) runs on {settings.data_dir} already; "
+            f"an Innkeeper (process {other[0].pid}) runs on {settings.data_dir} already; "
             f"stop it first: innkeeper down --data-dir {settings.data_dir}"
         )
     refuse_taken_port(settings.listen)

@@ -103,6 +103,11 @@ class Settings(BillingSettings, PlayerSettings, MachineSettings):
         """The store's URL; ``sqlite:///PATH`` (four slashes before an absolute path)."""
         return self.database or f"sqlite:///{self.data_dir.absolute() / 'innkeeper.db'}"
 
+    @property
+    def shared_store(self) -> bool:
+        """Whether several servers may work on the store: it is no file of this machine."""
+        return not self.database_url.startswith("sqlite:")
+
     def resolved_public_host(self) -> str:
         """``public_host``, else the listen host, else (a wildcard) the primary address."""
         if self.public_host is not None:

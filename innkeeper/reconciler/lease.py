@@ -87,17 +87,32 @@ class Lease:
                 await self._give_back(tenure)
             log.warning("this server (%s) reconciles no more: another took over", self._holder)
 
+    async def once(self, work: Work) -> None:
+        """Take the lease whoever has it, do ``work`` to its end, give it back. Raises what that raised."""
+        tenure = await self.acquire(at_once=True)
+        working = asyncio.ensure_future(work(tenure))
+        renewing = None if self._alone else asyncio.create_task(self._renew(tenure))
+        try:
+            await working
+        finally:
+            working.cancel()
+            if renewing is not None:
+                renewing.cancel()
+                await asyncio.gather(renewing, return_exceptions=True)
+            await self._give_back(tenure)
+
     def look_soon(self) -> None:
         """A hint that the lease is free."""
         self._look_now.set()
 
     # ------------------------------------------------------------ waiting
 
-    async def acquire(self) -> Tenure:
+    async def acquire(self, at_once: bool = False) -> Tenure:
         """Wait until the lease is ours. Raises :class:`StateConflict` as :meth:`run` does."""
+        at_once = at_once or self._alone
         while True:
             try:
-                fence = await self._try()
+                fence = await self._try(at_once)
             except StateConflict:
                 raise
             except InnkeeperError as away:
@@ -110,10 +125,10 @@ class Lease:
                 await asyncio.wait_for(self._look_now.wait(), self._pace.look_s)
             self._look_now.clear()
 
-    async def _try(self) -> Fence | None:
+    async def _try(self, at_once: bool) -> Fence | None:
         """Take the lease if it may be taken now."""
         seen = await self._store.read(lambda tx: leases.look(tx, RECONCILER))
-        if not await self._may_take(seen):
+        if not at_once and not await self._may_take(seen):
             return None
         number = 1 if seen is None else seen.fence + 1
         # In this order: a holder that cannot be seen would be taken for gone at once.
@@ -130,7 +145,7 @@ class Lease:
         return fence
 
     async def _may_take(self, seen: LeaseSeen | None) -> bool:
-        if seen is None or seen.holder is None or self._alone:
+        if seen is None or seen.holder is None:
             return True
         if seen != self._seen:
             self._refuse_other_place(seen)
@@ -190,7 +205,7 @@ class Lease:
         """
         with contextlib.suppress(InnkeeperError, TimeoutError):
             async with asyncio.timeout(self._pace.free_s):
-                if not tenure.over.is_set() and not self._alone:
+                if not tenure.over.is_set():
                     await self._store.write(lambda tx: leases.free(tx, tenure.fence))
                     self._neighbours.tell_freed()
                 await self._neighbours.hide(tenure.fence.number)

@@ -5,6 +5,8 @@ the writer then waits for it.
 import os
 from collections import deque
 
+from innkeeper.core.ids import Ids
+
 _SHARE_BYTES = 16
 _SHARES = 256
 
@@ -30,3 +32,8 @@ class Chance:
                 self._shares.extend(
                     more[at : at + _SHARE_BYTES] for at in range(0, len(more), _SHARE_BYTES)
                 )
+
+
+def system_ids() -> Ids:
+    """Identifiers from the system's randomness."""
+    return Ids(Chance().getrandbits)

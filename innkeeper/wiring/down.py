@@ -1,4 +1,4 @@
-"""``innkeeper down``: stops every game of a data directory, dead control plane or not."""
+"""``innkeeper down``: stops every game of a data directory, dead control planes or not."""
 
 import asyncio
 import contextlib
@@ -11,19 +11,21 @@ from innkeeper.config import Settings
 from innkeeper.core.processes import RESTARTED_AWAY
 from innkeeper.core.snapshot import Limits
 from innkeeper.interfaces import Context, Runtime, Store, Tx
+from innkeeper.reconciler.lease import Lease, Tenure
 from innkeeper.reconciler.loop import Pace, Reconciler
 from innkeeper.reconciler.perform import Surroundings
 from innkeeper.runtime.container import ContainerRuntime
 from innkeeper.runtime.container_builder import ContainerBuilder
 from innkeeper.runtime.engine_service import stop_engine_service
 from innkeeper.runtime.zygote_client import stop_zygote
-from innkeeper.store.opening import open_store
 from innkeeper.telemetry.logs import ProcessLogs
 from innkeeper.usecases import lifecycle, processes
 from innkeeper.wiring import restored
+from innkeeper.wiring.chance import system_ids
+from innkeeper.wiring.control_plane import place_of
 from innkeeper.wiring.last_run import LastRun, last_run
 from innkeeper.wiring.runtimes import RuntimeParts, container_parts, now, process_parts
-from innkeeper.wiring.serving import system_ids
+from innkeeper.wiring.serving import open_keeping
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +54,9 @@ async def _stop_games(data_dir: Path, before: LastRun, progress: Callable[[str],
         data_dir=data_dir,
         engine_socket=None if before.engine_socket is None else Path(before.engine_socket),
     )
-    store = await open_store(before.database_url)
-    try:
-        row = await store.read(lambda tx: tx.one("installation.first"))
+    async with contextlib.AsyncExitStack() as closing:
+        keeping = await open_keeping(before.database_url, closing)
+        row = await keeping.store.read(lambda tx: tx.one("installation.first"))
         if row is None:
             return
         if before.runtime == "process":
@@ -62,18 +64,21 @@ async def _stop_games(data_dir: Path, before: LastRun, progress: Callable[[str],
         else:
             parts = await container_parts(settings, row["installation_id"], 0, None)
         await parts.runtime.open()
-        try:
-            if isinstance(parts.builder, ContainerBuilder):
-                await parts.builder.end_steps()
-            await _stop_all(store, parts, data_dir, progress)
-        finally:
-            await parts.runtime.close()
-    finally:
-        await store.close()
+        closing.push_async_callback(parts.runtime.close)
+        if isinstance(parts.builder, ContainerBuilder):
+            await parts.builder.end_steps()
+        lease = Lease(
+            keeping.store, keeping.neighbours, "down", place_of(settings), alone=keeping.alone
+        )
+        await lease.once(lambda tenure: _stop_all(keeping.store, parts, data_dir, progress, tenure))
 
 
 async def _stop_all(
-    store: Store, parts: RuntimeParts, data_dir: Path, progress: Callable[[str], None]
+    store: Store,
+    parts: RuntimeParts,
+    data_dir: Path,
+    progress: Callable[[str], None],
+    tenure: Tenure,
 ) -> None:
     """The reconciler does it: everything is told to stop, and it runs until nothing is left."""
     runtime = parts.runtime
@@ -90,6 +95,7 @@ async def _stop_all(
         policy,
         "127.0.0.1",
         lambda key: reconciler.wake(key),
+        tenure,
     )
     reconciler = Reconciler(around, None, [], Pace(observe_s=0.2))
     count = await around.record(_stop_every_process)

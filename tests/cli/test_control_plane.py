@@ -19,7 +19,7 @@ from pathlib import Path
 from innkeeper.cli.control_plane import claimed
 if "stubborn" in sys.argv:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-with claimed(Path(sys.argv[1])):
+with claimed(Path(sys.argv[1]), "shared" in sys.argv):
     print("claimed", flush=True)
     sys.stdin.read()
 """
@@ -51,7 +51,7 @@ def claimer(data_dir: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_nothing_runs_on_a_new_directory(tmp_path: Path) -> None:
-    assert control_plane.running(tmp_path) is None
+    assert control_plane.running(tmp_path) == []
     assert not control_plane.stop(tmp_path / "none", 1)
 
 
@@ -67,8 +67,8 @@ def test_a_directory_that_cannot_be_is_refused(tmp_path: Path, place: str) -> No
 
 def test_a_claim_is_seen_while_it_lasts(tmp_path: Path) -> None:
     with control_plane.claimed(tmp_path):
-        assert control_plane.running(tmp_path) == identity_of(os.getpid())
-    assert control_plane.running(tmp_path) is None
+        assert control_plane.running(tmp_path) == [identity_of(os.getpid())]
+    assert control_plane.running(tmp_path) == []
 
 
 def test_a_second_claim_is_refused(tmp_path: Path, other: subprocess.Popen[str]) -> None:
@@ -77,13 +77,38 @@ def test_a_second_claim_is_refused(tmp_path: Path, other: subprocess.Popen[str])
         control_plane.claimed(tmp_path),
     ):
         pass
-    assert control_plane.running(tmp_path) is not None
+    assert [one.pid for one in control_plane.running(tmp_path)] == [other.pid]
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_those_that_share_run_side_by_side_and_end_together(tmp_path: Path, ours: bool) -> None:
+    for two in claimer(tmp_path, "shared"):
+        for three in claimer(tmp_path, "shared", "stubborn"):
+            if not ours:
+                with pytest.raises(StateConflict), control_plane.claimed(tmp_path):
+                    pass
+            else:
+                with control_plane.claimed(tmp_path, shared=True) as others:
+                    assert others
+                    pids = [one.pid for one in control_plane.running(tmp_path)]
+                    assert pids == [two.pid, three.pid, os.getpid()]
+            assert control_plane.stop(tmp_path, 0.5) == 2
+            assert (two.wait(), three.wait()) == (-15, -9)
+    assert control_plane.running(tmp_path) == []
+
+
+def test_one_that_shares_is_not_alone_with_one_that_does_not(
+    tmp_path: Path, other: subprocess.Popen[str]
+) -> None:
+    with pytest.raises(StateConflict), control_plane.claimed(tmp_path, shared=True):
+        pass
+    assert [one.pid for one in control_plane.running(tmp_path)] == [other.pid]
 
 
 def test_it_is_stopped_as_asked(tmp_path: Path, other: subprocess.Popen[str]) -> None:
     assert control_plane.stop(tmp_path, 10)
     assert other.wait() == -15
-    assert control_plane.running(tmp_path) is None
+    assert control_plane.running(tmp_path) == []
     assert not control_plane.stop(tmp_path, 10)
 
 
@@ -96,14 +121,14 @@ def test_a_dead_ones_claim_is_taken_over(tmp_path: Path, other: subprocess.Popen
     other.kill()
     other.wait()
     with control_plane.claimed(tmp_path):
-        assert control_plane.running(tmp_path) == identity_of(os.getpid())
+        assert control_plane.running(tmp_path) == [identity_of(os.getpid())]
 
 
 def test_a_reused_number_is_another_process(tmp_path: Path) -> None:
     ours = identity_of(os.getpid())
     assert ours is not None
     control_plane.pid_path(tmp_path).write_text(f"{ours.pid} {ours.start_ticks - 1}\n")
-    assert control_plane.running(tmp_path) is None
+    assert control_plane.running(tmp_path) == []
     # Had it been taken for the control plane, this test would not have lived to say so.
     assert not control_plane.stop(tmp_path, 0)
 
@@ -128,7 +153,7 @@ def test_a_start_waits_for_a_stop_that_is_under_way(tmp_path: Path) -> None:
 def test_a_torn_file_means_nothing_runs(tmp_path: Path) -> None:
     for text in ("", "12", "a b", "1 2 3"):
         control_plane.pid_path(tmp_path).write_text(text)
-        assert control_plane.running(tmp_path) is None
+        assert control_plane.running(tmp_path) == []
 
 
 def test_a_process_that_is_dead_but_not_reaped_does_not_run() -> None:

@@ -178,7 +178,7 @@ async def test_two_ups_and_nothing_left(data_dir: Path, ports: str, runtime: str
         # `make` itself was interrupted, and says so with its own code.
         assert code in (0, 2, 130, -signal.SIGINT)
     assert left_running(data_dir, [first.process_id]) == []
-    assert control_plane.running(data_dir) is None
+    assert control_plane.running(data_dir) == []
 
     async with make_up(data_dir, runtime, ports) as second:
         assert token not in second.output
@@ -278,7 +278,7 @@ async def test_a_closed_terminal_stops_everything_too(
         if child.poll() is None:
             child.terminate()
     assert code is not None
-    assert control_plane.running(data_dir) is None
+    assert control_plane.running(data_dir) == []
     assert left_running(data_dir, []) == []
 
 
@@ -305,8 +305,7 @@ async def test_down_from_elsewhere_ends_it_in_peace(data_dir: Path, ports: str) 
 
 async def test_a_killed_up_is_cleaned_by_down(data_dir: Path, ports: str) -> None:
     async with make_up(data_dir, "process", ports) as up:
-        server = control_plane.running(data_dir)
-        assert server is not None
+        (server,) = control_plane.running(data_dir)
         os.killpg(up.child.pid, signal.SIGKILL)
         await up.child.wait()
         os.kill(server.pid, signal.SIGKILL)

@@ -7,10 +7,10 @@ import pytest
 
 from innkeeper.config import Settings
 from innkeeper.core.errors import Invalid
+from innkeeper.wiring.control_plane import public_ip
 from innkeeper.wiring.last_run import LastRun, last_run
 from innkeeper.wiring.listening import bind_api, bind_gateway, bind_ping
 from innkeeper.wiring.runtimes import player_address
-from innkeeper.wiring.serving import public_ip
 
 
 def settings(**flags: str) -> Settings:
