@@ -25,6 +25,14 @@ PIECE_TIMEOUT_S = 60.0
 
 WebSocketHandler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_SHUTTING_DOWN = Reply(
+    503,
+    "application/json",
+    errors.body_of(
+        "Shutting down before this was answered: see whether it took effect, or try again"
+    ),
+    {"retry-after": str(errors.RETRY_AFTER_S)},
+)
 _JSON_HEADERS = (*cors.EVERY_ANSWER, (b"content-type", b"application/json"))
 
 
@@ -76,12 +84,16 @@ class Application:
                 reply = Reply(405, "application/json", body, {"allow": "GET"})
         except ClientLeft:
             return
+        except asyncio.CancelledError:
+            # The server waits no longer for this request, as one that came by half; it is still to be told.
+            await _send_whole(send, _SHUTTING_DOWN)
+            raise
+        if reply.chunks is None:
+            await _send_whole(send, reply)
+            return
         headers = _headers(reply)
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        if reply.chunks is None:
-            await send({"type": "http.response.body", "body": reply.body})
-        else:
-            await self._stream(reply.chunks, receive, send)
+        await self._stream(reply.chunks, receive, send)
 
     async def _stream(self, chunks: AsyncIterator[bytes], receive: Receive, send: Send) -> None:
         """Send each piece as it comes, until the end, the client's leaving, or :meth:`end_streams`."""
@@ -191,6 +203,12 @@ class _Incoming:
                 yield body
             if not message.get("more_body"):
                 return
+
+
+async def _send_whole(send: Send, reply: Reply) -> None:
+    headers = _headers(reply)
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
 
 
 async def _pump(chunks: AsyncIterator[bytes], send: Send) -> None:

@@ -170,7 +170,9 @@ async def test_a_server_that_stops_is_not_a_client_that_is_late(house: Any, row:
     wire.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await wire.task
-    assert wire.sent == []
+    assert wire.status == 503
+    assert (b"retry-after", b"2") in wire.sent[0]["headers"]
+    assert json.loads(wire.sent[1]["body"])["message"].startswith("Shutting down")
 
 
 async def test_a_client_that_left_is_not_answered(house: Any, row: Any) -> None:
