@@ -9,6 +9,9 @@ import pytest
 
 from innkeeper.testing.live_studio import archive
 from innkeeper.testing.official_sdk import Bridge
+from innkeeper.testing.postgres_fixtures import postgres, postgres_database, postgres_template
+
+__all__ = ["postgres", "postgres_database", "postgres_template"]
 
 # Where the tests run in the background of a shell, Ctrl-C is ignored, and what they start inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

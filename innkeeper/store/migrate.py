@@ -6,13 +6,18 @@ order. Alembic costs half a second to import: a database that is up to date neve
 
 import logging
 import os
+import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from innkeeper.core.errors import StateConflict
 from innkeeper.store.sqlite import connect, unavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +40,23 @@ def migrate(path: Path) -> None:
         stored = stored_revision(path)
         if stored == known[-1]:
             return
-        if stored is not None and stored not in known:
-            raise StateConflict(
-                f"{path.name} has schema revision {stored}, made by a later version of Innkeeper; "
-                f"this one knows revisions up to {known[-1]}. Start that version, or restore the "
-                "backup that it made before"
-            )
         if stored is not None:
+            refuse_later(path.name, stored, known)
             back_up(path, path.with_name(f"{path.name}.before-{known[-1]}"))
         _upgrade(path, known[-1])
     except sqlite3.Error as error:
         raise unavailable(error, path) or error from error
     log.info("%s: schema revision %s", path.name, known[-1])
+
+
+def refuse_later(database: str, stored: str, known: list[str]) -> None:
+    """Raise ``StateConflict`` for a revision that this version does not know."""
+    if stored not in known:
+        raise StateConflict(
+            f"{database} has schema revision {stored}, made by a later version of Innkeeper; "
+            f"this one knows revisions up to {known[-1]}. Start that version, or restore the "
+            "backup that it made before"
+        )
 
 
 def back_up(path: Path, target: Path) -> None:
@@ -66,12 +76,28 @@ def back_up(path: Path, target: Path) -> None:
 
 
 def run_script(name: str) -> None:
-    """For migrations: run the statements of ``versions/<name>`` in the migration's transaction."""
+    """For migrations: run the statements of ``versions/<name>`` in the migration's transaction, and on
+    PostgreSQL then those of ``NNNN_name.postgresql.sql``, where that exists.
+    """
     from alembic import op
 
     connection = op.get_bind()
-    for statement in statements((MIGRATIONS / "versions" / name).read_text("utf-8")):
-        connection.exec_driver_sql(statement)
+    path = MIGRATIONS / "versions" / name
+    script = path.read_text("utf-8")
+    if connection.dialect.name == "sqlite":
+        for statement in statements(script):
+            connection.exec_driver_sql(statement)
+        return
+    cursor = connection.connection.cursor()  # the driver's own: it takes a whole script
+    cursor.execute(_compared_bytewise(script))
+    own = path.with_name(f"{path.stem}.postgresql.sql")
+    if own.exists():
+        cursor.execute(own.read_text("utf-8"))
+
+
+def _compared_bytewise(script: str) -> str:
+    """For PostgreSQL: texts are compared and sorted as SQLite does it, whatever the database's locale is."""
+    return re.sub(r"\bTEXT\b(?! *\))", 'TEXT COLLATE "C"', script)
 
 
 def statements(script: str) -> Iterator[str]:
@@ -116,9 +142,20 @@ def untouched(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
 
 
-def _upgrade(path: Path, revision: str) -> None:
+def run_alembic(engine: "Engine", revision: str, check: Callable[[], None]) -> None:
+    """Upgrade what ``engine`` connects to, in one transaction; ``check`` may refuse it at its end."""
     from alembic import command
     from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        config.attributes["check"] = check
+        command.upgrade(config, revision)
+
+
+def _upgrade(path: Path, revision: str) -> None:
     from sqlalchemy import create_engine, event, exc
     from sqlalchemy.pool import StaticPool
 
@@ -129,15 +166,10 @@ def _upgrade(path: Path, revision: str) -> None:
         ours.execute("PRAGMA foreign_keys = OFF")  # a migration may have to make a table anew
         engine = create_engine("sqlite://", creator=lambda: ours, poolclass=StaticPool)
         event.listen(engine, "begin", lambda began: began.exec_driver_sql("BEGIN IMMEDIATE"))
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        with engine.connect() as connection:
-            config.attributes["connection"] = connection
-            config.attributes["check"] = lambda: _check_references(ours)
-            try:
-                command.upgrade(config, revision)
-            except exc.DBAPIError as error:
-                raise error.orig if isinstance(error.orig, sqlite3.Error) else error from error
+        try:
+            run_alembic(engine, revision, lambda: _check_references(ours))
+        except exc.DBAPIError as error:
+            raise error.orig if isinstance(error.orig, sqlite3.Error) else error from error
     finally:
         ours.close()
 

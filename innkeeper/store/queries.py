@@ -19,7 +19,6 @@ _TOKEN = re.compile(
       | (?P<cast>::)
       | :(?P<param>[A-Za-z_][A-Za-z0-9_]*)
       | (?P<semicolon>;)
-      | (?P<percent>%)
     """,
     re.DOTALL | re.VERBOSE,
 )
@@ -60,18 +59,40 @@ def load(directory: Path) -> dict[str, Query]:
     return queries
 
 
-def to_psycopg(sql: str) -> str:
-    """``sql`` with ``%(name)s`` for ``:name``, and other per cent signs doubled, for psycopg.
+def to_positional(sql: str) -> tuple[str, tuple[str, ...]]:
+    """``sql`` with ``$1``, ``$2`` … for ``:name``, as PostgreSQL has it, and the names in that order.
 
     Casts (``::``), strings, quoted names and comments keep their colons.
     """
+    names: list[str] = []
 
     def convert(token: re.Match[str]) -> str:
-        if token["param"]:
-            return f"%({token['param']})s"
-        return token[0].replace("%", "%%")
+        name = token["param"]
+        if not name:
+            return token[0]
+        if name not in names:
+            names.append(name)
+        return f"${names.index(name) + 1}"
 
-    return _TOKEN.sub(convert, sql)
+    return _TOKEN.sub(convert, sql), tuple(names)
+
+
+def with_overrides(queries: Mapping[str, Query], directory: Path) -> dict[str, Query]:
+    """``queries``, but for those that ``directory`` says otherwise for one database.
+
+    Raises :class:`BadQuery` for one that has no namesake, or not its parameters.
+    """
+    merged = dict(queries)
+    for key, query in load(directory).items():
+        common = queries.get(key)
+        if common is None:
+            raise BadQuery(f"{key}: there is no query of this name to override")
+        if query.params != common.params or query.writes != common.writes:
+            raise BadQuery(
+                f"{key}: it must take the same parameters, and write as its namesake does"
+            )
+        merged[key] = query
+    return merged
 
 
 def _of_file(noun: str, text: str) -> Iterator[Query]:
@@ -138,4 +159,6 @@ def _may_write(bare: str) -> bool:
     return first != "WITH" or _WRITES.search(bare) is not None
 
 
-QUERIES: Mapping[str, Query] = load(Path(__file__).parent / "sql")
+_SQL = Path(__file__).parent / "sql"
+QUERIES: Mapping[str, Query] = load(_SQL)
+POSTGRES_QUERIES: Mapping[str, Query] = with_overrides(QUERIES, _SQL / "postgresql")

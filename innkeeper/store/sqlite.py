@@ -7,12 +7,13 @@ migrations.
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeVar
 
 from innkeeper.core.errors import ConstraintBroken, Unavailable
 from innkeeper.interfaces import LockKey, Row, Tx
+from innkeeper.store.kept_rows import KeptRows
 from innkeeper.store.queries import QUERIES, Query
 from innkeeper.store.writer import BATCH_MAX, QUEUE_MAX, Writer
 
@@ -26,14 +27,7 @@ BUSY_TIMEOUT_MS = 5000  # how long another program may hold the database before 
 CHECKPOINT_PAGES = 4096
 _LOG_BYTES_KEPT = 32 * 1024 * 1024
 _CACHE_KIB = 32 * 1024
-# Every room asks for rows of these, and they change only when a person acts.
-_SETTLED_TABLES = frozenset(("org_tokens", "orgs", "apps", "builds", "deployments"))
-_KEPT_QUERIES = frozenset(
-    query.name
-    for query in QUERIES.values()
-    if query.tables and query.tables <= _SETTLED_TABLES and not query.writes
-)
-_KEPT_ROWS_MAX = 1024
+_NOBODY_ELSES: frozenset[LockKey] = frozenset()
 
 # What says that the database is away, not that a statement is wrong. After some of these SQLite has
 # silently rolled the transaction back, so that no later statement of the batch may run.
@@ -176,14 +170,13 @@ class _WriteTx(SqliteTx):
     writes to its tables, or (seen at the beginning of a batch) another one to the database.
     """
 
-    __slots__ = ("_connection", "_job_from", "_kept", "_version", "careful", "marked")
+    __slots__ = ("_connection", "_job_from", "_kept", "careful", "marked")
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         super().__init__(connection, path)
         self._connection = connection
         self._job_from = 0
-        self._kept: dict[tuple[Any, ...], Row | None] = {}
-        self._version = -1
+        self._kept = KeptRows()
         self.careful = False
         self.marked = False
 
@@ -192,10 +185,7 @@ class _WriteTx(SqliteTx):
         self.away = None
         self.marked = False
         self.control("BEGIN IMMEDIATE")
-        version = self._cursor.execute("PRAGMA data_version").fetchone()[0]
-        if version != self._version:
-            self._version = version
-            self._kept.clear()
+        self._kept.seen(self._cursor.execute("PRAGMA data_version").fetchone()[0])
 
     def start_job(self) -> None:
         """Close the mark of the job before."""
@@ -212,29 +202,20 @@ class _WriteTx(SqliteTx):
             raise self.away
         if self._connection.total_changes == self._job_from:
             return True
-        self._kept.clear()
+        self._kept.forget()
         if self.marked:
             self.control("ROLLBACK TO job")
         return self.marked
 
     def forget(self) -> None:
         """Keep no rows: the batch is undone."""
-        self._kept.clear()
+        self._kept.forget()
 
     def one(self, query: str, **params: Any) -> Row | None:
         """See :class:`~innkeeper.interfaces.Tx`. Rows are dicts, and may be shared: they are not changed."""
-        if query not in _KEPT_QUERIES:
-            return super().one(query, **params)
         if self.away is not None:
             raise Unavailable(self.away.message)
-        key = (query, *params.items())
-        if key in self._kept:
-            return self._kept[key]
-        row = super().one(query, **params)
-        if len(self._kept) >= _KEPT_ROWS_MAX:
-            self._kept.clear()
-        self._kept[key] = row
-        return row
+        return self._kept.one(query, params, super().one)
 
     def _before(self, query: Query) -> None:
         if self.away is not None:
@@ -242,8 +223,7 @@ class _WriteTx(SqliteTx):
             raise Unavailable(self.away.message)
         if not query.writes:
             return
-        if not query.tables.isdisjoint(_SETTLED_TABLES):
-            self._kept.clear()
+        self._kept.written(query)
         if self.careful and not self.marked:
             self.control("SAVEPOINT job")
             self.marked = True
@@ -263,10 +243,11 @@ class SqliteWriteConnection:
         """What jobs write through."""
         return self._tx
 
-    def begin(self) -> None:
-        """Take SQLite's one write lock."""
+    def begin(self, locks: Sequence[LockKey]) -> Set[LockKey]:
+        """Take SQLite's one write lock, which holds all others."""
         self._tx.careful = self.careful
         self._tx.begin()
+        return _NOBODY_ELSES
 
     def start_job(self) -> None:
         """Close the mark of the job before."""

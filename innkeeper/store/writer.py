@@ -8,16 +8,15 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence, Set
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from innkeeper.core.errors import Unavailable
-from innkeeper.interfaces import Tx
+from innkeeper.interfaces import LockKey, Tx
 
 T = TypeVar("T")
-Work = Callable[[Tx], Any]
-Job = tuple[Work, "asyncio.Future[Any]"]
 Outcome = tuple["asyncio.Future[Any]", BaseException | None, Any]
 
 log = logging.getLogger(__name__)
@@ -25,6 +24,31 @@ log = logging.getLogger(__name__)
 BATCH_MAX = 512
 QUEUE_MAX = 8192
 CAREFUL_BATCHES = 64
+RUNS_MAX = 6  # of one batch: once, then with care, then where other servers were in the way
+REFUSALS_MAX = 8  # of one job's locks
+
+
+@dataclass(slots=True)
+class Job:
+    """A write that was asked for, and where its outcome goes; ``refusals`` counts the batches that could
+    not have its locks.
+    """
+
+    fn: Callable[[Tx], Any]
+    future: "asyncio.Future[Any]"
+    locks: Collection[LockKey]
+    refusals: int = 0
+
+
+class RunAgain(BaseException):
+    """A batch must be undone and run again; ``careful``: so that each job can be undone alone.
+
+    No ``Exception``: a job that catches those must not swallow it.
+    """
+
+    def __init__(self, careful: bool) -> None:
+        super().__init__()
+        self.careful = careful
 
 
 class WriteConnection(Protocol):
@@ -32,7 +56,8 @@ class WriteConnection(Protocol):
 
     ``careful``: from the next ``begin`` on, keep what it takes to undo one job and not its batch.
     ``begin``, ``start_job``, ``undo_job`` and ``commit`` raise ``Unavailable`` where the database is
-    away, with words that say what to do; the whole batch is then rolled back.
+    away, with words that say what to do; the whole batch is then rolled back. They and the queries
+    of its ``tx`` may raise :class:`RunAgain` until the commit is under way.
     """
 
     careful: bool
@@ -42,8 +67,11 @@ class WriteConnection(Protocol):
         """What jobs write through."""
         ...
 
-    def begin(self) -> None:
-        """Open the transaction of a batch."""
+    def begin(self, locks: Sequence[LockKey]) -> Set[LockKey]:
+        """Open the transaction of a batch, with these locks (in order) until its end.
+
+        Returns those that somebody else holds: no job that needs them may run in this batch.
+        """
         ...
 
     def start_job(self) -> None:
@@ -77,9 +105,15 @@ class Writer:
         connect: Callable[[], WriteConnection],
         batch_max: int = BATCH_MAX,
         queue_max: int = QUEUE_MAX,
+        pass_on: "Callable[[list[Job]], None] | None" = None,
     ) -> None:
-        """Call inside the running event loop. ``connect`` is called in the writer thread."""
+        """Call inside the running event loop. ``connect`` is called in the writer thread.
+
+        ``pass_on`` is given (in the event loop) the jobs whose locks somebody else holds; without it
+        they are tried again, some times.
+        """
         self.commits = 0
+        self._pass_on = pass_on
         self._loop = asyncio.get_running_loop()
         self._connect = connect
         self._batch_max = batch_max
@@ -98,7 +132,7 @@ class Writer:
         self._thread.start()
         await self._opened
 
-    def submit(self, fn: Callable[[Tx], T]) -> "asyncio.Future[T]":
+    def submit(self, fn: Callable[[Tx], T], locks: Collection[LockKey] = ()) -> "asyncio.Future[T]":
         """Run ``fn`` in the next batch. A caller that stops waiting stops only what has not begun.
 
         The future raises ``Unavailable`` when too much waits, when closing, and when the commit
@@ -112,12 +146,16 @@ class Writer:
                 Unavailable(f"overloaded: {self._pending} writes wait for the disk; try again")
             )
         else:
-            self._pending += 1
-            if not self._waiting:
-                # The thread is woken once for all that comes in this turn of the loop.
-                self._loop.call_soon(self._hand_over)
-            self._waiting.append((fn, future))
+            self.accept([Job(fn, future, locks)])
         return future
+
+    def accept(self, jobs: list[Job]) -> None:
+        """Run these in the next batch: jobs that another writer has passed on."""
+        self._pending += len(jobs)
+        if not self._waiting:
+            # The thread is woken once for all that comes in this turn of the loop.
+            self._loop.call_soon(self._hand_over)
+        self._waiting += jobs
 
     async def close(self) -> None:
         """Finish what was accepted, then end the thread."""
@@ -132,8 +170,10 @@ class Writer:
             jobs, self._waiting = self._waiting, []
             self._inbox.put(jobs)
 
-    def _complete(self, jobs: int, outcomes: list[Outcome]) -> None:
-        self._pending -= jobs
+    def _complete(self, outcomes: list[Outcome], refused: list[Job]) -> None:
+        self._pending -= len(outcomes) + len(refused)
+        if refused and self._pass_on is not None:
+            self._pass_on(refused)
         for future, error, value in outcomes:
             if future.done():  # nobody waits for it any more
                 continue
@@ -160,7 +200,7 @@ class Writer:
     def _serve(self, connection: WriteConnection) -> None:
         backlog: deque[Job] = deque()
         ending = False
-        while not ending:  # the end is taken only together with all that is left
+        while backlog or not ending:
             if not backlog:
                 ending = self._take(backlog, self._inbox.get())
             while not ending and len(backlog) < self._batch_max:
@@ -170,18 +210,22 @@ class Writer:
                     break
             jobs = [backlog.popleft() for _ in range(min(len(backlog), self._batch_max))]
             if jobs:
-                outcomes = self._run_batch(connection, jobs)
+                outcomes, refused = self._run_batch(connection, jobs)
                 self.commits += 1
-                self._tell(self._complete, len(jobs), outcomes)
+                if refused and self._pass_on is None:
+                    outcomes += self._again(backlog, refused)
+                    refused = []
+                self._tell(self._complete, outcomes, refused)
 
-    def _run_batch(self, connection: WriteConnection, jobs: list[Job]) -> list[Outcome]:
-        """Run all in one transaction.
+    def _run_batch(
+        self, connection: WriteConnection, jobs: list[Job]
+    ) -> tuple[list[Outcome], list[Job]]:
+        """Run all in one transaction: their outcomes, and those whose locks somebody else holds.
 
         Even a job's own error is told only after the commit: it may rest on what another job wrote.
         """
         try:
-            outcomes = self._run_jobs(connection, jobs)
-            connection.commit()
+            outcomes, refused = self._run_jobs(connection, jobs)
         except Exception as error:
             connection.rollback()
             if isinstance(error, Unavailable):
@@ -191,25 +235,43 @@ class Writer:
             if not self._failing:  # a full disk would otherwise get thousands of these a second
                 log.exception("writes are refused from now on: %s", message)
             self._failing = True
-            return [(future, Unavailable(message), None) for _, future in jobs]
+            return [(job.future, Unavailable(message), None) for job in jobs], []
         if self._failing:
             log.warning("writes are accepted again")
             self._failing = False
-        return outcomes
+        return outcomes, refused
 
-    def _run_jobs(self, connection: WriteConnection, jobs: list[Job]) -> list[Outcome]:
+    def _run_jobs(
+        self, connection: WriteConnection, jobs: list[Job]
+    ) -> tuple[list[Outcome], list[Job]]:
         """Run them without a way to undo one alone, for that costs each of them a tenth of its time; where
         one turns out to be needed, undo all, run them again with care, and take care for a while.
         """
         connection.careful = self._careful_batches > 0
         self._careful_batches -= connection.careful
-        outcomes = _run_each(connection, jobs)
-        if outcomes is None:
-            connection.rollback()
-            connection.careful = True
-            self._careful_batches = CAREFUL_BATCHES
-            outcomes = _run_each(connection, jobs)
-            assert outcomes is not None, "with care, each job can be undone"
+        for _ in range(RUNS_MAX):
+            try:
+                done = _run_each(connection, jobs)
+                connection.commit()
+                return done
+            except RunAgain as again:
+                connection.rollback()
+                if again.careful:
+                    connection.careful = True
+                    self._careful_batches = CAREFUL_BATCHES
+        raise Unavailable("other servers were in the way of this each time; try again")
+
+    @staticmethod
+    def _again(backlog: deque[Job], refused: list[Job]) -> list[Outcome]:
+        """Put them back, the first ones first; the outcomes of those that were refused too often."""
+        outcomes: list[Outcome] = []
+        for job in reversed(refused):
+            job.refusals += 1
+            if job.refusals < REFUSALS_MAX:
+                backlog.appendleft(job)
+                continue
+            error = Unavailable("another server has held this app's allocations for too long")
+            outcomes.append((job.future, error, None))
         return outcomes
 
     @staticmethod
@@ -232,23 +294,36 @@ class Writer:
             log.warning("the event loop closed before the store did")
 
 
-def _run_each(connection: WriteConnection, jobs: list[Job]) -> list[Outcome] | None:
-    """``None``: a job failed that had written, and it cannot be undone alone."""
+def _run_each(connection: WriteConnection, jobs: list[Job]) -> tuple[list[Outcome], list[Job]]:
+    """Their outcomes, and those that must wait for their locks. Raises :class:`RunAgain` where a job
+    failed that had written, and it cannot be undone alone.
+    """
     outcomes: list[Outcome] = []
+    waiting: list[Job] = []
     tx = connection.tx
-    connection.begin()
-    for fn, future in jobs:
-        if future.cancelled():
+    held_by_others = connection.begin(_locks_of(jobs))
+    for job in jobs:
+        if job.future.cancelled():
+            outcomes.append((job.future, None, None))
+            continue
+        if held_by_others and not held_by_others.isdisjoint(job.locks):
+            waiting.append(job)
             continue
         connection.start_job()
         try:
-            value = fn(tx)
-        except BaseException as error:  # noqa: BLE001 (raised to the caller; the thread lives on)
+            value = job.fn(tx)
+        except RunAgain:
+            raise
+        except BaseException as error:
             if not connection.undo_job():
-                return None
+                raise RunAgain(careful=True) from error
             if isinstance(error, StopIteration):  # a future refuses to carry one
                 error = RuntimeError(f"a write raised {error!r}")
-            outcomes.append((future, error, None))
+            outcomes.append((job.future, error, None))
         else:
-            outcomes.append((future, None, value))
-    return outcomes
+            outcomes.append((job.future, None, value))
+    return outcomes, waiting
+
+
+def _locks_of(jobs: list[Job]) -> list[LockKey]:
+    return sorted({lock for job in jobs for lock in job.locks})

@@ -1,4 +1,4 @@
-"""A store for each test, and the SQLite store's rig for the shipped suite."""
+"""A store for each test, and the stores' rigs for the shipped suite."""
 
 import asyncio
 import sqlite3
@@ -12,7 +12,10 @@ import pytest
 from innkeeper.core.errors import Unavailable
 from innkeeper.store.migrate import migrate
 from innkeeper.store.opening import open_store
+from innkeeper.store.postgres import PostgresStore
+from innkeeper.store.postgres_writes import PostgresWriteConnection
 from innkeeper.store.sqlite import SqliteStore, SqliteWriteConnection
+from innkeeper.testing.postgres_server import PostgresServer
 from innkeeper.testing.store_suite import BATCH_MAX, QUEUE_MAX, StoreRig, add
 
 WAIT_S = 10
@@ -91,5 +94,82 @@ async def sqlite_rig(
         connection.fail_next = True
 
     yield StoreRig(store, lambda: ports_of(path), lambda: store.commits, held, fail_next_commit)
+    connection.gate.set()
+    await store.close()
+
+
+class HeldPostgres(PostgresWriteConnection):
+    """A writer's connection whose commits can be held back, and made to fail."""
+
+    def __init__(self, conninfo: str, patient: bool) -> None:
+        super().__init__(conninfo, patient)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.at_gate = threading.Event()
+        self.fail_next = False
+
+    def commit(self) -> None:
+        """Fail, or wait for the gate; then commit."""
+        if self.fail_next:
+            self.fail_next = False
+            raise Unavailable("disk full: as the test asked")
+        self.at_gate.set()
+        assert self.gate.wait(WAIT_S), "the test never opened the gate"
+        super().commit()
+
+
+@pytest.fixture
+async def postgres_store(
+    postgres: PostgresServer, postgres_database: str
+) -> AsyncIterator[PostgresStore]:
+    """A store on a new database."""
+    store = PostgresStore(postgres.url(postgres_database))
+    await store.open()
+    yield store
+    await store.close()
+
+
+def ports_in(server: PostgresServer, database: str) -> list[int]:
+    """What a connection of its own sees of ``host_ports``."""
+    with server.connect(database) as connection:
+        rows = connection.execute("SELECT port FROM host_ports ORDER BY port").fetchall()
+    return [int(str(row[0])) for row in rows]
+
+
+@pytest.fixture
+async def postgres_rig(postgres: PostgresServer, postgres_database: str) -> AsyncIterator[StoreRig]:
+    """A rig on a new database."""
+    made: list[HeldPostgres] = []
+
+    def connect(conninfo: str, patient: bool) -> HeldPostgres:
+        made.append(HeldPostgres(conninfo, patient))
+        return made[-1]
+
+    store = PostgresStore(postgres.url(postgres_database), connect, BATCH_MAX, QUEUE_MAX)
+    await store.open()
+    connection = made[0]
+
+    @asynccontextmanager
+    async def held() -> AsyncIterator[asyncio.Future[int]]:
+        connection.at_gate.clear()
+        connection.gate.clear()
+        own = store.write(add(65535))
+        assert await asyncio.to_thread(connection.at_gate.wait, WAIT_S)
+        try:
+            yield own
+        finally:
+            connection.gate.set()
+        await own
+
+    def fail_next_commit() -> None:
+        connection.fail_next = True
+
+    yield StoreRig(
+        store,
+        lambda: ports_in(postgres, postgres_database),
+        lambda: store.commits,
+        held,
+        fail_next_commit,
+    )
     connection.gate.set()
     await store.close()

@@ -1,5 +1,6 @@
 """The query files: read strictly, right against the schema, and convertible for psycopg."""
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -7,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from innkeeper.store.migrate import migrate
-from innkeeper.store.queries import QUERIES, BadQuery, Query, load, to_psycopg
+from innkeeper.store.queries import (
+    POSTGRES_QUERIES,
+    QUERIES,
+    BadQuery,
+    Query,
+    load,
+    to_positional,
+    with_overrides,
+)
 
 GOOD = """
 -- Everything about rooms.
@@ -90,24 +99,53 @@ def test_what_may_write_is_known(tmp_path: Path, sql: str, writes: bool) -> None
 
 
 @pytest.mark.parametrize(
-    ("sql", "converted"),
+    ("sql", "converted", "names"),
     [
-        ("SELECT :a, :b_2 WHERE x=:a", "SELECT %(a)s, %(b_2)s WHERE x=%(a)s"),
-        ("SELECT :a::bigint, b::text", "SELECT %(a)s::bigint, b::text"),
-        ("SELECT ':a', 'it''s :b', \":c\"", "SELECT ':a', 'it''s :b', \":c\""),
-        ("SELECT 1 -- :a\n, :b", "SELECT 1 -- :a\n, %(b)s"),
-        ("SELECT 1 /* :a\n */, :b", "SELECT 1 /* :a\n */, %(b)s"),
-        ("SELECT 7 % 2, x LIKE 'a%' -- 5%", "SELECT 7 %% 2, x LIKE 'a%%' -- 5%%"),
-        ("SELECT a[1:2]", "SELECT a[1:2]"),
+        ("SELECT :a, :b_2 WHERE x=:a", "SELECT $1, $2 WHERE x=$1", ("a", "b_2")),
+        ("SELECT :a::bigint, b::text", "SELECT $1::bigint, b::text", ("a",)),
+        ("SELECT ':a', 'it''s :b', \":c\"", "SELECT ':a', 'it''s :b', \":c\"", ()),
+        ("SELECT 1 -- :a\n, :b", "SELECT 1 -- :a\n, $1", ("b",)),
+        ("SELECT 1 /* :a\n */, :b", "SELECT 1 /* :a\n */, $1", ("b",)),
+        ("SELECT 7 % 2, x LIKE 'a%' -- 5%", "SELECT 7 % 2, x LIKE 'a%' -- 5%", ()),
+        ("SELECT a[1:2]", "SELECT a[1:2]", ()),
     ],
 )
-def test_a_statement_is_converted_for_psycopg(sql: str, converted: str) -> None:
-    assert to_psycopg(sql) == converted
+def test_a_statement_is_converted_for_postgresql(
+    sql: str, converted: str, names: tuple[str, ...]
+) -> None:
+    assert to_positional(sql) == (converted, names)
 
 
-@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
+@pytest.mark.parametrize("query", POSTGRES_QUERIES.values(), ids=POSTGRES_QUERIES.keys())
 def test_what_is_converted_holds_every_parameter(query: Query) -> None:
-    assert to_psycopg(query.sql) % dict.fromkeys(query.params, "1")
+    text, names = to_positional(query.sql)
+    assert frozenset(names) == query.params
+    assert ":" not in re.sub(r"'[^']*'|::", "", text)
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("-- name: none\n-- A.\nSELECT 1", "no query of this name"),
+        ("-- name: by_id\n-- A.\nSELECT 1", "same parameters"),
+        ("-- name: by_id\n-- A.\nDELETE FROM rooms WHERE room_id = :room_id", "write as"),
+    ],
+)
+def test_an_override_must_fit_its_namesake(tmp_path: Path, override: str, problem: str) -> None:
+    common = loaded(tmp_path, GOOD)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "rooms.sql").write_text(override)
+    with pytest.raises(BadQuery, match=problem):
+        with_overrides(common, tmp_path / "other")
+
+
+def test_an_override_replaces_its_namesake_and_nothing_else(tmp_path: Path) -> None:
+    common = loaded(tmp_path, GOOD)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "rooms.sql").write_text("-- name: by_id\n-- A.\nSELECT :room_id")
+    merged = with_overrides(common, tmp_path / "other")
+    assert merged["rooms.by_id"].sql == "SELECT :room_id"
+    assert merged["rooms.add"] is common["rooms.add"]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from innkeeper.core.errors import Unavailable
-from innkeeper.interfaces import Tx
+from innkeeper.interfaces import LockKey, Tx
 from innkeeper.store import sqlite
 from innkeeper.store.migrate import migrate
 from innkeeper.store.opening import open_store
@@ -116,9 +116,9 @@ async def test_a_full_database_refuses_and_recovers(tmp_path: Path, ports_of: Po
     room = "PRAGMA max_page_count = 200"
 
     class Small(SqliteWriteConnection):
-        def begin(self) -> None:
+        def begin(self, locks: Sequence[LockKey]) -> Set[LockKey]:
             self._connection.execute(room)
-            super().begin()
+            return super().begin(locks)
 
     migrate(tmp_path / "innkeeper.db")
     store = SqliteStore(tmp_path / "innkeeper.db", Small)
@@ -140,9 +140,9 @@ async def test_a_full_database_refuses_and_recovers(tmp_path: Path, ports_of: Po
 
 async def test_a_write_that_hides_the_full_disk_cannot_go_on(tmp_path: Path) -> None:
     class Small(SqliteWriteConnection):
-        def begin(self) -> None:
+        def begin(self, locks: Sequence[LockKey]) -> Set[LockKey]:
             self._connection.execute("PRAGMA max_page_count = 100")
-            super().begin()
+            return super().begin(locks)
 
     def stubborn(tx: Tx) -> int:
         with pytest.raises(Unavailable):

@@ -47,7 +47,7 @@ FROM (
         JOIN lobbies l ON l.room_id = r.room_id
         JOIN apps a ON a.app_id = r.app_id AND a.deleted_at IS NULL
         WHERE r.app_id = :app_id AND r.lobby_visibility = :visibility AND r.lobby_visibility IS NOT NULL
-          AND r.status IN ('scheduling', 'active') AND (:region IS NULL OR r.region = :region)
+          AND r.status IN ('scheduling', 'active') AND (CAST(:region AS TEXT) IS NULL OR r.region = :region)
         ORDER BY r.created_at DESC, l.number DESC LIMIT 100) AS newest) AS chosen
 JOIN lobbies l ON l.room_id = chosen.room_id
 JOIN rooms r ON r.room_id = chosen.room_id

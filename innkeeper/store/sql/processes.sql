@@ -75,9 +75,9 @@ SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, roo
        stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
        hosting, drain_reason, emptied_at, made_for
 FROM processes WHERE app_id = :app_id
-  AND (:before IS NULL OR created_at < :before)
-  AND (:regions IS NULL OR :regions LIKE '%,' || region || ',%')
-  AND (:statuses IS NULL OR :statuses LIKE '%,' ||
+  AND (CAST(:before AS BIGINT) IS NULL OR created_at < :before)
+  AND (CAST(:regions AS TEXT) IS NULL OR :regions LIKE '%,' || region || ',%')
+  AND (CAST(:statuses AS TEXT) IS NULL OR :statuses LIKE '%,' ||
        CASE WHEN terminated_at IS NOT NULL THEN CASE WHEN failed = 1 THEN 'failed' ELSE 'stopped' END
        WHEN stopping_at IS NOT NULL THEN 'stopping'
        WHEN started_at IS NOT NULL THEN CASE WHEN draining = 1 THEN 'draining' ELSE 'running' END
@@ -118,9 +118,9 @@ SELECT MAX(changed_at) AS changed_at FROM (
 -- name: count
 -- How many match; without statuses, those not terminated.
 SELECT COUNT(*) AS count FROM processes WHERE app_id = :app_id
-  AND (:before IS NULL OR created_at < :before)
-  AND (:regions IS NULL OR :regions LIKE '%,' || region || ',%')
-  AND CASE WHEN :statuses IS NULL THEN terminated_at IS NULL ELSE :statuses LIKE '%,' ||
+  AND (CAST(:before AS BIGINT) IS NULL OR created_at < :before)
+  AND (CAST(:regions AS TEXT) IS NULL OR :regions LIKE '%,' || region || ',%')
+  AND CASE WHEN CAST(:statuses AS TEXT) IS NULL THEN terminated_at IS NULL ELSE :statuses LIKE '%,' ||
        CASE WHEN terminated_at IS NOT NULL THEN CASE WHEN failed = 1 THEN 'failed' ELSE 'stopped' END
        WHEN stopping_at IS NOT NULL THEN 'stopping'
        WHEN started_at IS NOT NULL THEN CASE WHEN draining = 1 THEN 'draining' ELSE 'running' END
