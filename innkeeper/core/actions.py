@@ -1,9 +1,9 @@
-"""What a pass may do to one process. Each is safe to repeat."""
+"""What a pass may do to one process, or to an app's region. Each is safe to repeat."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from innkeeper.core.processes import Exit
+from innkeeper.core.processes import Exit, Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,25 @@ class MarkStarted:
 
 @dataclass(frozen=True, slots=True)
 class MarkStopping:
-    """Record that it shall stop, and why; its rooms end with it."""
+    """Record that it shall stop, and why; its rooms end with it.
+
+    With ``if_empty`` only where it holds no room, and only while ``ready_min`` others that are ready stay: a
+    room may come, and others may end, between the look and the record.
+    """
 
     process_id: str
     reason: str
     grace_s: float
+    if_empty: bool = False
+    ready_min: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MarkDraining:
+    """Record that it takes no new rooms, and why; it stops when it is empty."""
+
+    process_id: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +89,34 @@ class RemoveRemains:
     process_id: str
 
 
-Action = (
+@dataclass(frozen=True, slots=True)
+class CreateProcess:
+    """Record a new process without a room, unless enough are there by now. ``nth`` of this pass."""
+
+    deployment_id: str
+    made_for: Purpose
+    nth: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HoldProcesses:
+    """Record why processes that are wanted cannot be made; told once."""
+
+    deployment_id: str
+    reason: str
+
+
+ProcessAction = (
     StartProcess
     | MarkBooted
     | MarkStarted
     | MarkStopping
+    | MarkDraining
     | MarkIdle
     | SignalProcess
     | KillProcess
     | MarkTerminated
     | RemoveRemains
 )
+RegionAction = CreateProcess | HoldProcesses
+Action = ProcessAction | RegionAction

@@ -14,13 +14,16 @@ from innkeeper.core.actions import (
     MarkStarted,
     MarkStopping,
     MarkTerminated,
+    ProcessAction,
     RemoveRemains,
     SignalProcess,
     StartProcess,
 )
+from innkeeper.core.allocation import Plan, back_off, plan
 from innkeeper.core.processes import (
     APP_DELETED,
     IDLE_TIMEOUT,
+    SCALED_DOWN,
     Process,
     bind_failed,
     start_timed_out,
@@ -29,50 +32,38 @@ from innkeeper.core.snapshot import DeploymentFacts, Limits, Observation, Proces
 
 
 def decide(snapshot: Snapshot, now: datetime) -> list[Action]:
-    """The actions that bring what is there closer to what is wanted (behaviour.md 4.2, 4.5)."""
+    """The actions that bring what is there closer to what is wanted (behaviour.md 4.2, 4.5, 8.7)."""
+    planned = plan(snapshot, now)
     actions: list[Action] = []
     for process in snapshot.processes:
-        seen = _seen(process, snapshot.observation)
-        action = _next_action(process, seen, snapshot, now)
+        action = _next_action(process, snapshot, planned, now)
         if action is not None:
             actions.append(action)
-    return actions
+    return [*actions, *planned.more]
 
 
 def _next_action(
-    process: Process, seen: ProcessSeen | None, snapshot: Snapshot, now: datetime
-) -> Action | None:
-    observation, limits = snapshot.observation, snapshot.limits
+    process: Process, snapshot: Snapshot, planned: Plan, now: datetime
+) -> ProcessAction | None:
+    limits, seen = snapshot.limits, snapshot.seen(process)
     if process.terminated_at is not None:
         return None if process.removed else RemoveRemains(process.process_id)
     if seen is not None and seen.phase == "exited":
         return MarkTerminated(process.process_id, seen.exit)
-    if _lost(process, seen, observation):
+    if snapshot.lost(process):
         return MarkTerminated(process.process_id, None)
     if process.stopping_at is not None:
         return _stopping(process, seen, process.stopping_at, snapshot, now)
     if snapshot.app_deleted:
         return MarkStopping(process.process_id, APP_DELETED, limits.stop_grace_s)
+    if process.process_id in planned.actions:
+        return planned.actions[process.process_id]
     facts = snapshot.deployments[process.deployment_id]
     if process.booted_at is None:
         return _unbooted(process, seen, facts, snapshot, now)
     if process.started_at is None:
-        return _unbound(process, process.booted_at, facts, observation, limits)
-    return _idle(process, seen, facts, limits, now)
-
-
-def _seen(process: Process, observation: Observation | None) -> ProcessSeen | None:
-    return None if observation is None else observation.seen.get(process.process_id)
-
-
-def _lost(process: Process, seen: ProcessSeen | None, observation: Observation | None) -> bool:
-    """A record without a container: known only from a listing that began after the start was recorded."""
-    return (
-        observation is not None
-        and seen is None
-        and process.booted_at is not None
-        and process.booted_at < observation.taken_at
-    )
+        return _unbound(process, process.booted_at, facts, snapshot.observation, limits)
+    return _idle(process, seen, facts, planned, limits, now)
 
 
 def _stopping(
@@ -81,7 +72,7 @@ def _stopping(
     stopping_at: datetime,
     snapshot: Snapshot,
     now: datetime,
-) -> Action | None:
+) -> ProcessAction | None:
     observation, limits = snapshot.observation, snapshot.limits
     if process.attempted_at is None:
         # Never handed to the runtime: there is nothing to signal.
@@ -100,7 +91,7 @@ def _stopping(
     return None
 
 
-def _kill(process: Process, limits: Limits, now: datetime) -> Action | None:
+def _kill(process: Process, limits: Limits, now: datetime) -> ProcessAction | None:
     """SIGKILL, and again only when it had time to work: a pass follows each act at once."""
     again = timedelta(seconds=limits.kill_retry_s)
     if process.kill_sent_at is not None and now - process.kill_sent_at < again:
@@ -114,7 +105,7 @@ def _unbooted(
     facts: DeploymentFacts,
     snapshot: Snapshot,
     now: datetime,
-) -> Action | None:
+) -> ProcessAction | None:
     limits, observed = snapshot.limits, snapshot.observation is not None
     if seen is not None and seen.phase == "running":
         return MarkBooted(process.process_id, seen.booted_at or now)
@@ -145,8 +136,7 @@ def start_after(facts: DeploymentFacts, limits: Limits) -> datetime:
     """Crash back-off of a deployment: 1, 2, 4 … seconds after its last failed start, 60 at the most."""
     if facts.last_start_failure_at is None or not facts.start_failures:
         return datetime.min.replace(tzinfo=UTC)
-    wait_s = min(2.0 ** min(facts.start_failures - 1, 10), limits.backoff_max_s)
-    return facts.last_start_failure_at + timedelta(seconds=wait_s)
+    return back_off(facts.start_failures, facts.last_start_failure_at, limits)
 
 
 def _unbound(
@@ -155,9 +145,9 @@ def _unbound(
     facts: DeploymentFacts,
     observation: Observation | None,
     limits: Limits,
-) -> Action | None:
+) -> ProcessAction | None:
     # Unseen is not unbound: while the engine is away, players may be on it. So the listing's moment counts.
-    seen = _seen(process, observation)
+    seen = None if observation is None else observation.seen.get(process.process_id)
     if observation is None or seen is None:
         return None
     if seen.bound_at is not None:
@@ -172,11 +162,13 @@ def _idle(
     process: Process,
     seen: ProcessSeen | None,
     facts: DeploymentFacts,
+    planned: Plan,
     limits: Limits,
     now: datetime,
-) -> Action | None:
+) -> ProcessAction | None:
     """Idle: no allocated room and no connection for five minutes; unmeasured connections count as present."""
-    if not facts.idle_timeout_enabled:
+    surplus = process.process_id in planned.surplus
+    if not facts.idle_timeout_enabled and not surplus:
         return None
     idle = process.rooms_allocated == 0 and seen is not None and seen.connections == 0
     if not idle:
@@ -185,6 +177,9 @@ def _idle(
         return MarkIdle(process.process_id, None) if busy and process.idle_since else None
     if process.idle_since is None:
         return MarkIdle(process.process_id, now)
-    if now - process.idle_since >= timedelta(seconds=limits.idle_timeout_s):
-        return MarkStopping(process.process_id, IDLE_TIMEOUT, limits.idle_stop_grace_s)
-    return None
+    over = now - process.idle_since >= timedelta(seconds=limits.idle_timeout_s)
+    if not over or process.process_id in planned.spared:
+        return None
+    reason = IDLE_TIMEOUT if facts.idle_timeout_enabled else SCALED_DOWN
+    grace_s = limits.idle_stop_grace_s
+    return MarkStopping(process.process_id, reason, grace_s, True, planned.ready_min)

@@ -18,11 +18,13 @@ EventKind = Literal[
     "process.running",  # its ports are bound
     "process.idle",  # neither rooms nor connections from now on
     "process.draining",  # takes no new rooms, and stops when it is empty
+    "process.reopened",  # it drained, and takes rooms again
     "process.stopping",  # shall stop
     "process.signalled",  # SIGTERM was sent
     "process.killed",  # SIGKILL was sent
     "process.terminated",  # gone; the cause is its exit reason
     "process.removed",  # the runtime holds nothing of it any more
+    "allocation.held",  # processes that the app wants cannot be made for now
 ]
 KINDS: tuple[EventKind, ...] = EventKind.__args__  # type: ignore[attr-defined]
 
@@ -40,6 +42,11 @@ SIGKILL = "it had not ended within its grace time"
 
 # Why a process was made.
 ASKED_FOR = "asked for through the API"
+FOR_ALLOCATION = "the static allocation of its region wants one more"
+FOR_POOL = "the warm pool of its region wants one more"
+
+# Why one that drained takes rooms again.
+WANTED_AGAIN = "one more is wanted again"
 
 
 def for_room(room_id: str) -> str:

@@ -146,6 +146,7 @@ class Process:
     fleet_id: str | None = None
     hosting: Hosting = "shared"
     drain_reason: str | None = None
+    drained_at: datetime | None = None
     emptied_at: datetime | None = None
     made_for: Purpose = "request"
 

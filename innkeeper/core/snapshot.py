@@ -53,6 +53,41 @@ class DeploymentFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class StaticAllocation:
+    """How many processes an app keeps in a region, of all its deployments together (behaviour.md 8.7)."""
+
+    min_processes: int
+    target_processes: int
+    max_processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why a wanted process of a deployment could not be made, and when that may be tried again."""
+
+    deployment_id: str
+    reason: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an app wants in a region beside what its rooms need.
+
+    ``deployment_id`` is its latest deployment; ``startable`` says whether that one's image is still there.
+    ``reserve`` is how many processes without rooms it keeps beyond those that hold some. ``quick_ends`` are
+    the moments at which processes of the latest deployment ended by themselves, soon after they began.
+    """
+
+    deployment_id: str | None
+    startable: bool = True
+    static: StaticAllocation | None = None
+    reserve: int = 0
+    hold: Hold | None = None
+    quick_ends: tuple[datetime, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """The settings that ``decide`` works by, in seconds."""
 
@@ -76,3 +111,23 @@ class Snapshot:
     deployments: Mapping[str, DeploymentFacts]
     observation: Observation | None
     limits: Limits = field(default_factory=Limits)
+    wanted: Wanted | None = None
+
+    def seen(self, process: Process) -> ProcessSeen | None:
+        """What the runtime shows of it."""
+        return None if self.observation is None else self.observation.seen.get(process.process_id)
+
+    def lost(self, process: Process) -> bool:
+        """A record without a container: known only from a listing that began after the start was recorded."""
+        return (
+            self.observation is not None
+            and self.seen(process) is None
+            and process.booted_at is not None
+            and process.booted_at < self.observation.taken_at
+        )
+
+    def over(self, process: Process) -> bool:
+        """Whether it has ended, recorded or not."""
+        seen = self.seen(process)
+        exited = seen is not None and seen.phase == "exited"
+        return process.terminated_at is not None or exited or self.lost(process)

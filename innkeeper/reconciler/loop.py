@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 
-from innkeeper.core.actions import Action
+from innkeeper.core.actions import Action, CreateProcess, HoldProcesses
 from innkeeper.core.decide import decide
 from innkeeper.core.errors import InnkeeperError, RuntimeAway
 from innkeeper.core.orphans import orphans
@@ -53,7 +54,7 @@ class Reconciler:
         self._woken = asyncio.Event()
         self._look_again = asyncio.Event()
         self._stock = asyncio.Event()
-        self._busy: set[str] = set()
+        self._busy: set[Hashable] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.watch = Watch(around.runtime, around.clock, time.monotonic, self.wake)
         self._performer = Performer(around, self.watch, bind_patience_s=self._pace.bind_patience_s)
@@ -95,7 +96,7 @@ class Reconciler:
     async def one_pass(self, key: Key) -> list[Action]:
         """Load, decide, and hand each action to a task of its own; returns what was decided."""
         around = self._around
-        loaded = await around.store.read(lambda tx: lifecycle.load(tx, key))
+        loaded = await around.store.read(lambda tx: lifecycle.load(tx, key, around.clock()))
         ports = {p.process_id: self._ports(p, loaded) for p in loaded.processes}
         snapshot = Snapshot(
             app_deleted=loaded.app_deleted,
@@ -103,6 +104,7 @@ class Reconciler:
             deployments=loaded.deployments,
             observation=self.watch.observation(loaded.processes, ports),
             limits=around.policy.limits,
+            wanted=loaded.wanted,
         )
         by_id = {p.process_id: p for p in loaded.processes}
         for process in loaded.processes:
@@ -110,36 +112,46 @@ class Reconciler:
                 self.watch.expect_bind(key, process.process_id, ports[process.process_id])
         actions = decide(snapshot, around.clock())
         for action in actions:
-            self._hand_out(key, action, by_id[action.process_id])
+            if isinstance(action, CreateProcess | HoldProcesses):
+                work = partial(self._performer.perform_in, key, action)
+                self._hand_out(key, (key, action), _told(action, key), work)
+            else:
+                process_id = action.process_id
+                work = partial(self._performer.perform, action, by_id[process_id])
+                self._hand_out(key, process_id, _told(action, process_id), work)
         return actions
 
     def _ports(self, process: Process, loaded: lifecycle.Loaded) -> tuple[PortSpec, ...]:
         inside = loaded.ports[process.deployment_id]
         return port_specs(inside, tuple(port.port for port in process.exposed_ports))
 
-    def _hand_out(self, key: Key, action: Action, process: Process) -> None:
-        if process.process_id in self._busy:
+    def _hand_out(
+        self, key: Key, about: Hashable, told: str, work: Callable[[], Awaitable[bool]]
+    ) -> None:
+        """Let a task do it, unless one is at work on the same."""
+        if about in self._busy:
             return
-        self._busy.add(process.process_id)
-        task = asyncio.create_task(self._perform(key, action, process))
+        self._busy.add(about)
+        task = asyncio.create_task(self._perform(key, about, told, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _perform(self, key: Key, action: Action, process: Process) -> None:
+    async def _perform(
+        self, key: Key, about: Hashable, told: str, work: Callable[[], Awaitable[bool]]
+    ) -> None:
         try:
-            await self._performer.perform(action, process)
+            if await work():
+                self.wake(key)
         except RuntimeAway as away:
             # Nothing is known until the engine answers; the next listing finds the same work.
-            log.warning("%s of %s waits: %s", type(action).__name__, process.process_id, away)
+            log.warning("%s waits: %s", told, away)
             self.watch.forget()
         except InnkeeperError as error:
-            log.warning("%s of %s failed: %s", type(action).__name__, process.process_id, error)
+            log.warning("%s failed: %s", told, error)
         except Exception:
-            log.exception("%s of %s failed", type(action).__name__, process.process_id)
-        else:
-            self.wake(key)
+            log.exception("%s failed", told)
         finally:
-            self._busy.discard(process.process_id)
+            self._busy.discard(about)
             if self._sandboxes is not None:
                 self._stock.set()
 
@@ -217,3 +229,7 @@ class Reconciler:
                 except (InnkeeperError, OSError) as error:
                     log.warning("a sweep failed: %s", error)
             await asyncio.sleep(self._pace.sweep_s)
+
+
+def _told(action: Action, about: object) -> str:
+    return f"{type(action).__name__} of {about}"

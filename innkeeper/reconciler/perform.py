@@ -8,18 +8,29 @@ from datetime import datetime
 from typing import TypeVar
 
 from innkeeper.core.actions import (
-    Action,
+    CreateProcess,
+    HoldProcesses,
     KillProcess,
     MarkBooted,
+    MarkDraining,
     MarkIdle,
     MarkStarted,
     MarkStopping,
     MarkTerminated,
+    ProcessAction,
+    RegionAction,
     RemoveRemains,
     SignalProcess,
     StartProcess,
 )
-from innkeeper.core.errors import Exhausted, LeaseLost, PortTaken, StartFailed
+from innkeeper.core.errors import (
+    Exhausted,
+    LeaseLost,
+    NotFound,
+    PaymentRequired,
+    PortTaken,
+    StartFailed,
+)
 from innkeeper.core.ids import Ids
 from innkeeper.core.processes import Process
 from innkeeper.interfaces import (
@@ -36,7 +47,7 @@ from innkeeper.interfaces import (
 from innkeeper.reconciler.lease import Tenure
 from innkeeper.reconciler.specs import process_spec
 from innkeeper.reconciler.watch import Watch
-from innkeeper.usecases import leases, lifecycle, metering
+from innkeeper.usecases import allocations, leases, lifecycle, made_ahead, metering
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -109,8 +120,8 @@ class Performer:
         self._starts = asyncio.Semaphore(starts_max)
         self.starting = 0
 
-    async def perform(self, action: Action, process: Process) -> None:
-        """Do it, then record it."""
+    async def perform(self, action: ProcessAction, process: Process) -> bool:
+        """Do it, then record it. True: look again at once."""
         around, process_id, key = self._around, process.process_id, key_of(process)
         match action:
             case StartProcess():
@@ -119,10 +130,14 @@ class Performer:
                 await around.record(lambda tx, c: lifecycle.record_booted(tx, process_id, at), key)
             case MarkStarted(at=at):
                 await self._mark_started(process, at)
-            case MarkStopping(reason=reason, grace_s=grace_s):
+            case MarkStopping():
                 self._watch.settle(process_id)
+                return await around.record(
+                    lambda tx, c: lifecycle.record_stopping(tx, action, c), key
+                )
+            case MarkDraining(reason=reason):
                 await around.record(
-                    lambda tx, c: lifecycle.record_stopping(tx, process_id, reason, grace_s, c), key
+                    lambda tx, c: lifecycle.record_draining(tx, process_id, reason, c), key
                 )
             case MarkIdle(since=since):
                 await around.record(lambda tx, c: lifecycle.record_idle(tx, process_id, since), key)
@@ -137,6 +152,22 @@ class Performer:
                 )
             case RemoveRemains():
                 await self._remove(process)
+        return True
+
+    async def perform_in(self, key: LockKey, action: RegionAction) -> bool:
+        """What is about a whole region. True: something changed, so look again at once."""
+        around, deployment_id = self._around, action.deployment_id
+        reason = action.reason if isinstance(action, HoldProcesses) else ""
+        if isinstance(action, CreateProcess):
+            made_for = action.made_for
+            try:
+                return await around.record(
+                    lambda tx, c: made_ahead.create(tx, key, deployment_id, made_for, c), key
+                )
+            except (Exhausted, NotFound, PaymentRequired) as refused:
+                reason = refused.message
+        await around.record(lambda tx, c: allocations.hold(tx, key, deployment_id, reason, c), key)
+        return False
 
     async def _start(self, process: Process) -> None:
         around, process_id = self._around, process.process_id

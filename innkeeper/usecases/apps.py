@@ -17,7 +17,7 @@ from innkeeper.core.service_config import (
     unenforced,
 )
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import builds, deployments, journal
+from innkeeper.usecases import allocations, builds, deployments, journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def update_app(tx: Tx, caller: Caller, wanted: AppSettings, context: Context) ->
     if wanted.service_config is not None:
         _check_given(wanted.service_config, context)
         check_service_config(wanted.service_config)
-    return _change(tx, app, wanted)
+    return _change(tx, app, wanted, context)
 
 
 def patch_app(tx: Tx, caller: Caller, patch: AppPatch, context: Context) -> App:
@@ -141,7 +141,7 @@ def patch_app(tx: Tx, caller: Caller, patch: AppPatch, context: Context) -> App:
         ),
         service_config=config,
     )
-    return _change(tx, app, wanted)
+    return _change(tx, app, wanted, context)
 
 
 def delete_app(tx: Tx, caller: Caller, app_id: str, context: Context) -> None:
@@ -157,6 +157,7 @@ def delete_app(tx: Tx, caller: Caller, app_id: str, context: Context) -> None:
     tx.run("apps.mark_deleted", app_id=app.app_id, deleted_at=now, deleted_by=caller.name)
     journal.of_unplaced_rooms(tx, app.app_id, "room.destroyed", now, APP_DELETED)
     tx.run("apps.end_unplaced_rooms", app_id=app.app_id, destroyed_at=now, end_reason=APP_DELETED)
+    allocations.drop(tx, app.app_id)
     for row in tx.all("apps.regions_unfinished", app_id=app.app_id):
         context.wake.append((app.app_id, row["region"]))
 
@@ -212,7 +213,7 @@ def _check_name_free(tx: Tx, org_id: str, app_name: str, but: str | None = None)
         raise Invalid("body.appName", f'is already used by another app: "{app_name}"')
 
 
-def _change(tx: Tx, app: App, wanted: AppSettings) -> App:
+def _change(tx: Tx, app: App, wanted: AppSettings, context: Context) -> App:
     _check_name_free(tx, app.org_id, wanted.app_name, but=app.app_id)
     config = wanted.service_config
     tx.run(
@@ -222,6 +223,8 @@ def _change(tx: Tx, app: App, wanted: AppSettings) -> App:
         auth_configuration=json.dumps(wanted.auth_configuration),
         service_config=None if config is None else json.dumps(config),
     )
+    if config != app.service_config:
+        allocations.keep_static(tx, app.app_id, config, context)
     return require_app(tx, app.org_id, app.app_id)
 
 

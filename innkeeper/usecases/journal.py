@@ -37,6 +37,11 @@ def of_new_room(
     )
 
 
+def of_app(tx: Tx, app_id: str, kind: EventKind, at_ms: int, cause: str) -> None:
+    """An event of an app itself."""
+    tx.put("events.of_app", app_id=app_id, kind=kind, at=at_ms, cause=cause)
+
+
 def of_process(tx: Tx, process_id: str, kind: EventKind, at_ms: int, cause: str | None) -> None:
     """An event of one process."""
     tx.put("events.of_process", process_id=process_id, kind=kind, at=at_ms, cause=cause)

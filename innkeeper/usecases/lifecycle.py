@@ -5,14 +5,15 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from innkeeper.core.actions import MarkStopping
 from innkeeper.core.catalog import ContainerPort
 from innkeeper.core.events import NOBODY_THERE, PORTS_BOUND, SIGKILL, SIGTERM, EventKind
 from innkeeper.core.moments import maybe_from_ms, to_ms
 from innkeeper.core.processes import Exit, Process, ended_as_failed, exit_reason
 from innkeeper.core.rooms import PROCESS_ENDED
-from innkeeper.core.snapshot import DeploymentFacts
+from innkeeper.core.snapshot import DeploymentFacts, Wanted
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import capacity, journal, lobbies, processes
+from innkeeper.usecases import allocations, capacity, journal, lobbies, processes
 
 PORT_QUARANTINE = timedelta(minutes=10)
 
@@ -27,9 +28,10 @@ class Loaded:
     processes: tuple[Process, ...]
     deployments: dict[str, DeploymentFacts]
     ports: dict[str, tuple[ContainerPort, ...]]
+    wanted: Wanted
 
 
-def load(tx: Tx, key: tuple[str, str]) -> Loaded:
+def load(tx: Tx, key: tuple[str, str], now: datetime) -> Loaded:
     """Everything of one app in one region that a pass has to look at."""
     app_id, region = key
     facts, ports = {}, {}
@@ -44,9 +46,9 @@ def load(tx: Tx, key: tuple[str, str]) -> Loaded:
             last_start_failure_at=maybe_from_ms(row["last_start_failure_at"]),
         )
     rows = tx.all("processes.unfinished", app_id=app_id, region=region)
-    app = tx.one("lifecycle.app_deleted", app_id=app_id)
-    deleted = app is None or app["deleted_at"] is not None
-    return Loaded(deleted, tuple(processes.process_from(row) for row in rows), facts, ports)
+    deleted, wanted = allocations.load_wanted(tx, key, now)
+    found = tuple(processes.process_from(row) for row in rows)
+    return Loaded(deleted, found, facts, ports, wanted)
 
 
 def unfinished_keys(tx: Tx) -> list[tuple[str, str]]:
@@ -117,11 +119,28 @@ def record_signal(tx: Tx, process_id: str, kill: bool, now: datetime) -> None:
         journal.of_process(tx, process_id, kind, to_ms(now), SIGKILL if kill else SIGTERM)
 
 
-def record_stopping(tx: Tx, process_id: str, reason: str, grace_s: float, context: Context) -> None:
-    """It shall stop, and why."""
+def record_stopping(tx: Tx, wanted: MarkStopping, context: Context) -> bool:
+    """It shall stop, and why; where the action says so, only while it is empty and enough others are ready.
+
+    False where it shall not.
+    """
+    process = processes.find(tx, wanted.process_id)
+    if process is None or (wanted.if_empty and process.rooms_allocated):
+        return False
+    if wanted.ready_min > 0 and process.started_at is not None:
+        key = process.app_id, process.region
+        ready: int = allocations.counts(tx, key, process.deployment_id)["ready"]
+        if ready - 1 < wanted.ready_min:
+            return False
+    processes.mark_stopping(tx, process, wanted.reason, wanted.grace_s, context)
+    return True
+
+
+def record_draining(tx: Tx, process_id: str, reason: str, context: Context) -> None:
+    """It takes no new rooms, and why."""
     process = processes.find(tx, process_id)
     if process is not None:
-        processes.mark_stopping(tx, process, reason, grace_s, context)
+        processes.mark_draining(tx, process, reason, context)
 
 
 def record_terminated(
@@ -147,6 +166,7 @@ def record_terminated(
         reason=reason,
     )
     capacity.give_back_capacity(tx, process.cpu_millis, process.memory_mb)
+    tx.run("allocations.retry_holds", now=to_ms(context.now))
     if process.started_at is None and failed:
         tx.run(
             "processes.start_failed", deployment_id=process.deployment_id, now=to_ms(context.now)

@@ -13,7 +13,7 @@ from innkeeper.core.events import ASKED_FOR
 from innkeeper.core.moments import from_ms, maybe_from_ms, to_ms
 from innkeeper.core.processes import STOPPED_BY_REQUEST, ExposedPort, Process, Purpose
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import apps, capacity, deployments, journal, orgs
+from innkeeper.usecases import allocations, apps, capacity, deployments, journal, orgs
 from innkeeper.usecases.limits import check_limits
 
 
@@ -98,6 +98,7 @@ def process_from(row: Row) -> Process:
         fleet_id=row["fleet_id"],
         hosting=row["hosting"],
         drain_reason=row["drain_reason"],
+        drained_at=maybe_from_ms(row["drained_at"]),
         emptied_at=maybe_from_ms(row["emptied_at"]),
         made_for=row["made_for"],
     )
@@ -122,6 +123,7 @@ def new_process(
     """
     _require_image(tx, deployment)
     check_limits(tx, org_id, deployment, context)
+    allocations.check_max(tx, deployment.app_id, region)
     org = orgs.require_org(tx, org_id)
     process_id = context.ids.uuid()
     capacity.take_capacity(tx, deployment.cpu_millis, deployment.memory_mb)
@@ -230,6 +232,14 @@ def mark_stopping(tx: Tx, process: Process, reason: str, grace_s: float, context
         grace_s=grace_s,
     )
     context.wake.append((process.app_id, process.region))
+
+
+def mark_draining(tx: Tx, process: Process, reason: str, context: Context) -> None:
+    """Record that it takes no new rooms; nothing where that is so already, or it shall stop."""
+    now = to_ms(context.now)
+    if tx.run("processes.mark_draining", process_id=process.process_id, reason=reason, now=now):
+        journal.of_process(tx, process.process_id, "process.draining", now, reason)
+        context.wake.append((process.app_id, process.region))
 
 
 def not_before(process: Process, moment: datetime) -> datetime:

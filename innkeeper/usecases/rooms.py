@@ -13,7 +13,7 @@ from innkeeper.core.moments import from_ms, maybe_from_ms, to_ms
 from innkeeper.core.processes import ExposedPort
 from innkeeper.core.rooms import DESTROYED_BY_REQUEST, SUSPENDED_BY_REQUEST, Allocation, Room
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import apps, deployments, journal, processes
+from innkeeper.usecases import apps, deployments, journal, made_ahead, processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def open_room(tx: Tx, planned: PlannedRoom, context: Context) -> PlacedRoom:
     wanted, room_id = planned.wanted, planned.room_id
     if planned.deployment_id is None:
         return _insert(tx, planned, PlacedRoom(room_id, None, ()), NEVER_PLACED, context)
-    slot = tx.one("processes.take_slot", deployment_id=planned.deployment_id, region=wanted.region)
+    slot = _take_slot(tx, wanted.app_id, wanted.region, planned.deployment_id, context)
     if slot is not None:
         return _insert(tx, planned, _placed(room_id, slot), _why(slot), context)
     deployment = planned.deployment or deployments.require(tx, wanted.app_id, planned.deployment_id)
@@ -89,6 +89,16 @@ def open_room(tx: Tx, planned: PlannedRoom, context: Context) -> PlacedRoom:
         tx, planned.org_id, deployment, wanted.region, room_id, context, for_room(room_id)
     )
     return _insert(tx, planned, PlacedRoom(room_id, process_id, ()), ON_NEW, context)
+
+
+def _take_slot(
+    tx: Tx, app_id: str, region: str, deployment_id: str, context: Context
+) -> Row | None:
+    """A free slot; one on a process that drains because it was not needed comes before a new process."""
+    slot = tx.one("processes.take_slot", deployment_id=deployment_id, region=region)
+    if slot is None and made_ahead.reopen(tx, (app_id, region), deployment_id, "room", context):
+        slot = tx.one("processes.take_slot", deployment_id=deployment_id, region=region)
+    return slot
 
 
 def _insert(
@@ -258,9 +268,7 @@ def reallocate_room(tx: Tx, app_id: str, room_id: str, context: Context) -> Plac
         raise NotFound("Room", room_id)
     app = apps.require_app_anywhere(tx, app_id)
     deployment = deployments.latest(tx, app)
-    slot = tx.one(
-        "processes.take_slot", deployment_id=deployment.deployment_id, region=room["region"]
-    )
+    slot = _take_slot(tx, app_id, room["region"], deployment.deployment_id, context)
     if slot is None:
         process_id = processes.new_process(
             tx, app.org_id, deployment, room["region"], room_id, context, for_room(room_id)

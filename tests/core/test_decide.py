@@ -188,7 +188,8 @@ def test_idle_counts_from_neither_rooms_nor_connections() -> None:
     assert decided(empty, nobody, after(1)) == act.MarkIdle("p", after(1))
     idle = replace(empty, idle_since=after(1))
     assert decided(idle, nobody, after(300.9)) is None
-    assert decided(idle, nobody, after(301)) == act.MarkStopping("p", IDLE_TIMEOUT, 10)
+    stop = act.MarkStopping("p", IDLE_TIMEOUT, 10, if_empty=True)
+    assert decided(idle, nobody, after(301)) == stop
 
 
 @pytest.mark.parametrize(("rooms", "connections"), [(1, 0), (0, 1), (0, None), (2, None)], ids=str)

@@ -7,87 +7,13 @@ from typing import Any
 
 import pytest
 
-from innkeeper.core.processes import Exit, Process
-from innkeeper.interfaces import LogSource, ProcessSpec
-from innkeeper.reconciler.loop import Reconciler
-from innkeeper.reconciler.perform import Surroundings
-from innkeeper.reconciler.sandboxes import SandboxKeeper
-from innkeeper.runtime.fake import FakeHost, FakeRuntime
+from innkeeper.core.processes import Exit
+from innkeeper.interfaces import ProcessSpec
+from innkeeper.runtime.fake import FakeHost
 from innkeeper.store.opening import open_store
+from innkeeper.testing.house import House
 from innkeeper.testing.studio import Studio
 from innkeeper.usecases import apps, processes, rooms
-from innkeeper.usecases.rooms import NewRoom
-
-
-class KeptLogs:
-    """Remembers whose log was kept."""
-
-    def __init__(self) -> None:
-        self.kept: list[str] = []
-
-    def stream(self, process_id: str, tail_lines: int | None, follow: bool) -> AsyncIterator[bytes]:
-        raise NotImplementedError
-
-    async def keep(self, process_id: str, source: LogSource | None) -> None:
-        self.kept.append(process_id)
-
-    async def prune(self, keep_after: object = None) -> None:
-        raise NotImplementedError
-
-
-class House:
-    """A control plane by hand: observe, pass, and let its tasks finish."""
-
-    def __init__(self, studio: Studio, host: FakeHost, ahead: int = 0) -> None:
-        self.studio = studio
-        self.host = host
-        self.runtime = FakeRuntime(studio.clock, host)
-        self.logs = KeptLogs()
-        self.woken: set[tuple[str, str]] = set()
-        around = Surroundings(
-            studio.store,
-            self.runtime,
-            self.logs,
-            studio.clock,
-            studio.ids,
-            studio.policy,
-            "192.0.2.1",
-            self.woken.add,
-        )
-        self.loop = Reconciler(around, None, [])
-        self.keeper = SandboxKeeper(around, ahead, 8) if ahead else None
-
-    async def settle(self, seconds: float = 1.0) -> None:
-        """Passes until nothing is decided any more; each is a second later."""
-        for _ in range(40):
-            self.studio.clock.move(seconds)
-            await self.loop.observe_once()
-            if self.keeper is not None:
-                shown = self.loop.watch.sandboxes()
-                while shown and await self.keeper.keep(*shown):
-                    await self.loop.observe_once()
-                    shown = self.loop.watch.sandboxes()
-            keys = list(self.loop._dirty)
-            self.loop._dirty.clear()
-            self.loop.watch.look()
-            decided = [action for key in keys for action in await self.loop.one_pass(key)]
-            while self.loop._tasks:
-                await asyncio.gather(*self.loop._tasks)
-            if not decided:
-                return
-        raise AssertionError(f"it never came to rest: {decided}")
-
-    async def process(self, process_id: str | None) -> Process:
-        return await self.studio.ask(processes.get_process, (self.studio.app_id, process_id))
-
-    async def create(self, **changes: Any) -> rooms.PlacedRoom:
-        wanted = NewRoom(self.studio.app_id, "Tokyo", **changes)
-        placed: rooms.PlacedRoom = await self.studio.ask(rooms.create_room, wanted)
-        return placed
-
-    async def room_status(self, room_id: str) -> str:
-        room = await self.studio.ask(rooms.get_room, (self.studio.app_id, room_id))
-        return str(room.status)
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ EARLIER = """
 INSERT INTO orgs (org_id, name, max_requested_memory_mb, created_at) VALUES ('o', 'o', 8192, 0);
 INSERT INTO apps (app_id, org_id, app_name, app_secret, auth_configuration, service_config, created_at,
                   created_by, deleted_at)
-VALUES ('a', 'o', 'a', 's', '{}', :config, 0, 'x', NULL), ('gone', 'o', 'gone', 's', '{}', :config, 0, 'x', 5),
+VALUES ('a', 'o', 'a', 's', '{}', :config, 0, 'x', NULL),
+       ('gone', 'o', 'gone', 's', '{}', :config, 0, 'x', 5),
        ('plain', 'o', 'plain', 's', '{}', NULL, 0, 'x', NULL);
 """
 PROCESSES = """

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from innkeeper.core.actions import MarkStopping
 from innkeeper.core.billing import Prices, month_of, month_start, next_month, split_by_month
 from innkeeper.core.processes import Exit
 from innkeeper.interfaces import Tx
@@ -169,7 +170,8 @@ class History:
             return
         game = self.chance.choice(running)
         context = self.studio.context()
-        self.tx(lambda tx: lifecycle.record_stopping(tx, game.process_id, "asked", 1, context))
+        stop = MarkStopping(game.process_id, "asked", 1)
+        self.tx(lambda tx: lifecycle.record_stopping(tx, stop, context))
         game.stopped_at = self.now
 
     def die(self) -> None:

@@ -3,6 +3,11 @@
 INSERT INTO events (at, org_id, app_id, room_id, process_id, kind, cause)
 VALUES (:at, :org_id, :app_id, :room_id, :process_id, :kind, :cause)
 
+-- name: of_app
+-- One event of an app itself.
+INSERT INTO events (at, org_id, app_id, kind, cause)
+SELECT CAST(:at AS BIGINT), org_id, app_id, :kind, CAST(:cause AS TEXT) FROM apps WHERE app_id = :app_id
+
 -- name: of_process
 -- One event of a process.
 INSERT INTO events (at, org_id, app_id, process_id, kind, cause)

@@ -4,7 +4,7 @@ SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, roo
        memory_mb, created_at, scheduled_at, attempted_at, booted_at, started_at, stopping_at, term_sent_at,
        kill_sent_at, terminated_at, draining, failed, stop_reason, stop_grace_s, summary_exit_reason,
        exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
-       hosting, drain_reason, emptied_at, made_for
+       hosting, drain_reason, drained_at, emptied_at, made_for
 FROM processes ORDER BY created_at, process_id
 
 -- name: rooms

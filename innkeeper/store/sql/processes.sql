@@ -29,7 +29,7 @@ SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, roo
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
        stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
-       hosting, drain_reason, emptied_at, made_for
+       hosting, drain_reason, drained_at, emptied_at, made_for
 FROM processes WHERE process_id = :process_id AND app_id = :app_id
 
 -- name: any_by_id
@@ -38,7 +38,7 @@ SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, roo
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
        stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
-       hosting, drain_reason, emptied_at, made_for
+       hosting, drain_reason, drained_at, emptied_at, made_for
 FROM processes WHERE process_id = :process_id
 
 -- name: unfinished
@@ -47,13 +47,16 @@ SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, roo
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
        stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
-       hosting, drain_reason, emptied_at, made_for
+       hosting, drain_reason, drained_at, emptied_at, made_for
 FROM processes WHERE app_id = :app_id AND region = :region AND removed = 0
 ORDER BY created_at, process_id
 
 -- name: unfinished_keys
--- The app and region pairs that have work left or processes alive.
-SELECT DISTINCT app_id, region FROM processes WHERE removed = 0
+-- The app and region pairs that have work left or processes alive, want some, or have rooms that wait.
+SELECT app_id, region FROM processes WHERE removed = 0
+UNION SELECT app_id, region FROM static_allocations WHERE target_processes > 0
+UNION SELECT app_id, region FROM warm_pools
+UNION SELECT app_id, region FROM waiting_rooms
 
 -- name: unfinished_regions_of_app
 -- The regions in which an app still has processes.
@@ -73,7 +76,7 @@ SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, roo
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
        stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
-       hosting, drain_reason, emptied_at, made_for
+       hosting, drain_reason, drained_at, emptied_at, made_for
 FROM processes WHERE app_id = :app_id
   AND (CAST(:before AS BIGINT) IS NULL OR created_at < :before)
   AND (CAST(:regions AS TEXT) IS NULL OR :regions LIKE '%,' || region || ',%')
@@ -90,7 +93,7 @@ SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, roo
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
        stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
-       hosting, drain_reason, emptied_at, made_for
+       hosting, drain_reason, drained_at, emptied_at, made_for
 FROM processes
 WHERE app_id = :app_id AND removed = 0 AND terminated_at IS NULL
   AND (CAST(:region AS TEXT) IS NULL OR region = :region)
@@ -102,7 +105,7 @@ SELECT process_id, app_id, org_id, deployment_id, deployment_number, region, roo
        rooms_allocated, cpu_millis, memory_mb, created_at, scheduled_at, attempted_at, booted_at,
        started_at, stopping_at, term_sent_at, kill_sent_at, terminated_at, draining, failed, stop_reason,
        stop_grace_s, summary_exit_reason, exposed_ports, sandbox_id, initial_room_id, idle_since, removed, fleet_id,
-       hosting, drain_reason, emptied_at, made_for
+       hosting, drain_reason, drained_at, emptied_at, made_for
 FROM processes
 WHERE app_id = :app_id AND terminated_at IS NOT NULL
   AND (CAST(:region AS TEXT) IS NULL OR region = :region)
@@ -153,6 +156,22 @@ WHERE process_id = :process_id AND started_at IS NULL AND booted_at IS NOT NULL
 UPDATE processes SET stopping_at = :now, stop_reason = :reason, stop_grace_s = :grace_s, accepting = 0,
                      rooms_allocated = 0
 WHERE process_id = :process_id AND stopping_at IS NULL AND terminated_at IS NULL
+
+-- name: mark_draining
+-- It takes no new rooms.
+UPDATE processes SET draining = 1, accepting = 0, drain_reason = :reason, drained_at = :now
+WHERE process_id = :process_id AND draining = 0 AND stopping_at IS NULL AND terminated_at IS NULL
+
+-- name: reopen
+-- Let the oldest of a deployment's processes that drain for this reason take rooms again; ready ones first.
+UPDATE processes SET draining = 0, accepting = 1, drain_reason = NULL, drained_at = NULL, made_for = :made_for
+WHERE process_id = (
+    SELECT process_id FROM processes
+    WHERE app_id = :app_id AND region = :region AND removed = 0 AND deployment_id = :deployment_id
+      AND draining = 1 AND drain_reason = :reason AND stopping_at IS NULL AND terminated_at IS NULL
+      AND rooms_allocated < rooms_per_process + :or_full
+    ORDER BY (started_at IS NULL), created_at, process_id LIMIT 1)
+RETURNING process_id
 
 -- name: mark_idle
 -- Since when it has had neither rooms nor connections.

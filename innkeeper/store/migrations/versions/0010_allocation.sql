@@ -1,6 +1,7 @@
 -- Processes that an app wants in a region whether rooms ask for them or not, and rooms that wait for capacity.
 
 ALTER TABLE processes ADD COLUMN drain_reason TEXT;     -- why it takes no new rooms
+ALTER TABLE processes ADD COLUMN drained_at BIGINT;     -- since when
 ALTER TABLE processes ADD COLUMN emptied_at BIGINT;     -- when its last room left it; NULL: it holds some, or never did
 ALTER TABLE processes ADD COLUMN made_for TEXT NOT NULL DEFAULT 'request'
     CHECK (made_for IN ('room', 'request', 'allocation', 'pool'));
@@ -50,6 +51,7 @@ CREATE TABLE waiting_rooms (                -- rooms of status 'scheduling' that
     number BIGINT NOT NULL,                 -- the place in its app's and region's queue
     deployment_id TEXT,                     -- NULL: the latest one of the moment at which it is placed
     deadline BIGINT NOT NULL,
-    short TEXT NOT NULL                     -- what was missing when it was last tried
+    short TEXT NOT NULL,                    -- what was missing when it was last tried
+    machine_full BIGINT NOT NULL            -- that was this machine's capacity, which others may give back
 );
 CREATE UNIQUE INDEX waiting_rooms_queue ON waiting_rooms (app_id, region, number);
