@@ -45,6 +45,13 @@ class Store(Protocol):
         """
         ...
 
+    def after_commits(self, call: Callable[[], None]) -> None:
+        """From now on, ``call()`` in the event loop after each commit of this server: a hint to look again.
+
+        Quick, and never failing; one for a store.
+        """
+        ...
+
     def read(self, fn: Callable[[Tx], T]) -> Awaitable[T]:
         """Run ``fn`` on what is committed; it cannot write."""
         ...

@@ -60,6 +60,10 @@ class PostgresStore:
         """
         return self._writer.submit(fn, locks)
 
+    def after_commits(self, call: Callable[[], None]) -> None:
+        """See :class:`~innkeeper.interfaces.Store`."""
+        self._writer.after_commits = self._waiting.after_commits = call
+
     async def read(self, fn: Callable[[Tx], T]) -> T:
         """Run ``fn`` on one snapshot of what is committed, in a thread.
 

@@ -322,6 +322,10 @@ class SqliteStore:
         """
         return self._writer.submit(fn)
 
+    def after_commits(self, call: Callable[[], None]) -> None:
+        """See :class:`~innkeeper.interfaces.Store`."""
+        self._writer.after_commits = call
+
     async def read(self, fn: Callable[[Tx], T]) -> T:
         """Run ``fn`` here and now on one snapshot of what is committed.
 

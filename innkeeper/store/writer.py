@@ -113,6 +113,7 @@ class Writer:
         they are tried again, some times.
         """
         self.commits = 0
+        self.after_commits: Callable[[], None] | None = None
         self._pass_on = pass_on
         self._loop = asyncio.get_running_loop()
         self._connect = connect
@@ -181,6 +182,8 @@ class Writer:
                 future.set_result(value)
             else:
                 future.set_exception(error)
+        if self.after_commits is not None:
+            self.after_commits()
 
     # ------------------------------------------------------------ in the writer thread
 

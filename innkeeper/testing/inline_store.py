@@ -31,6 +31,11 @@ class InlineStore:
         self._connection.execute("PRAGMA synchronous = OFF")
         self._tx = _AnyTx(self._connection, path)
         self._strike = strike
+        self._after_commit: Callable[[], None] = lambda: None
+
+    def after_commits(self, call: Callable[[], None]) -> None:
+        """See :class:`~innkeeper.interfaces.Store`."""
+        self._after_commit = call
 
     async def write(self, fn: Callable[[Tx], T], locks: Collection[LockKey] = ()) -> T:
         """One transaction, one commit."""
@@ -42,6 +47,7 @@ class InlineStore:
             self._tx.control("ROLLBACK")
             raise
         self._tx.control("COMMIT")
+        self._after_commit()
         self._strike("after a commit")
         return result
 

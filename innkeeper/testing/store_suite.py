@@ -88,6 +88,13 @@ class StoreSuite:
         assert (await own, await later) == (1, 2)
         assert rig.seen() == [1, 65535]
 
+    async def test_each_commit_is_told_once_it_can_be_read(self, rig: StoreRig) -> None:
+        told: list[int] = []
+        rig.store.after_commits(lambda: told.append(len(rig.seen())))
+        for port in (1, 2, 3):
+            await rig.store.write(add(port))
+        assert told == [1, 2, 3]
+
     async def test_a_failing_write_undoes_itself_and_nothing_else(self, rig: StoreRig) -> None:
         async with rig.held():
             jobs = (add(1), add_and_fail(2), add(3), add_and_fail(4), add(5))
