@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from innkeeper.api import deployments
 from innkeeper.api import wire_generated as wire
+from innkeeper.api.locks import of_app
 from innkeeper.api.operation import Operation, under_names
 from innkeeper.api.request import Request
 from innkeeper.core.catalog import App
@@ -161,7 +162,7 @@ _V2 = (
     Operation("GetApp", read_app_id, apps.get_app, write_app, "read", _READ),
     Operation("UpdateApp", read_settings, apps.update_app, write_app, scope=_WRITE),
     Operation("PatchApp", read_patch, apps.patch_app, write_app, scope=_WRITE),
-    Operation("DeleteApp", read_app_id, apps.delete_app, write_nothing, scope=_WRITE),
+    Operation("DeleteApp", read_app_id, apps.delete_app, write_nothing, scope=_WRITE, locks=of_app),
 )
 
 OPERATIONS = (

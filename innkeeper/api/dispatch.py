@@ -5,7 +5,7 @@ Checks come in the order of behaviour.md 9: 401, 404 of the app, 422, then what 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -24,7 +24,7 @@ from innkeeper.api.writing import Writer
 from innkeeper.core.accounts import Caller
 from innkeeper.core.errors import InnkeeperError, Invalid, NotImplementedYet, TimedOut
 from innkeeper.core.players import Player
-from innkeeper.interfaces import Tx
+from innkeeper.interfaces import LockKey, Tx
 from innkeeper.usecases.callers import identify
 from innkeeper.usecases.players import authenticate_player
 
@@ -196,10 +196,17 @@ class Dispatch:
                 _learn_rate(route, seen)  # before what may take minutes
             result = await row.run(services, caller, wanted, context)
         else:
-            result = await services.store.write(in_transaction)
+            locks = await self._locks(row, request, wanted)
+            result = await services.store.write(in_transaction, locks)
         for key in context.wake:  # only now: before the commit there is nothing to see
             services.wake(key)
         return result
+
+    async def _locks(self, row: Operation, request: Request, wanted: Any) -> Collection[LockKey]:
+        if row.locks is not None:
+            return row.locks(request, wanted, self.services.policy)
+        find = row.finds_locks
+        return () if find is None else await self.services.store.read(lambda tx: find(tx, wanted))
 
 
 @dataclass(slots=True)

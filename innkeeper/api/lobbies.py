@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET
 
 from innkeeper.api import wire_generated as wire
+from innkeeper.api.locks import of_new_lobby
 from innkeeper.api.operation import Operation
 from innkeeper.api.request import Request
 from innkeeper.core.errors import Invalid
@@ -139,18 +140,24 @@ def write_room_id(lobby: Lobby) -> str:
     return lobby.room_id
 
 
-_create, _get = lobbies.create_lobby, lobbies.get_lobby
+def _creates(
+    operation_id: str, read: Callable[[Request], NewLobby], write: Callable[[Lobby], Any]
+) -> Operation:
+    return Operation(operation_id, read, lobbies.create_lobby, write, locks=of_new_lobby)
+
+
+_get = lobbies.get_lobby
 _list, _list_known = lobbies.list_lobbies, lobbies.list_lobbies_of_app
 
 OPERATIONS = (
-    Operation("CreateLobby", read_new_v3, _create, write_v3),
+    _creates("CreateLobby", read_new_v3, write_v3),
     Operation("GetLobbyInfoByRoomId", read_room_id, _get, write_v3, "read"),
     Operation("GetLobbyInfoByShortCode", read_short_code, lobbies.find_lobby, write_v3, "read"),
     Operation("ListActivePublicLobbies", _read_list(False), _list, write_list_v3, "read"),
-    Operation("CreateLobbyDeprecated", read_new_v2, _create, write_old),
-    Operation("CreatePrivateLobby", _read_new_v2("private"), _create, write_old),
-    Operation("CreatePublicLobby", _read_new_v2("public"), _create, write_old),
-    Operation("CreateLocalLobby", _read_new_v2("local"), _create, write_old),
+    _creates("CreateLobbyDeprecated", read_new_v2, write_old),
+    _creates("CreatePrivateLobby", _read_new_v2("private"), write_old),
+    _creates("CreatePublicLobby", _read_new_v2("public"), write_old),
+    _creates("CreateLocalLobby", _read_new_v2("local"), write_old),
     Operation("GetLobbyInfo", read_room_id, _get, write_old, "read"),
     Operation(
         "ListActivePublicLobbiesDeprecatedV2", _read_list(True), _list, write_list_old, "read"
@@ -158,8 +165,8 @@ OPERATIONS = (
     Operation(
         "SetLobbyState", read_state, lobbies.set_state, write_old, scope="processes:read-write"
     ),
-    Operation("CreatePrivateLobbyDeprecated", _read_new_v1("private"), _create, write_room_id),
-    Operation("CreatePublicLobbyDeprecated", _read_new_v1("public"), _create, write_room_id),
+    _creates("CreatePrivateLobbyDeprecated", _read_new_v1("private"), write_room_id),
+    _creates("CreatePublicLobbyDeprecated", _read_new_v1("public"), write_room_id),
     Operation(
         "ListActivePublicLobbiesDeprecatedV1", read_list_v1, _list_known, write_list_old, "read"
     ),

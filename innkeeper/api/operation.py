@@ -4,13 +4,14 @@ A family file (``rooms.py`` …) ends with its rows: ``OPERATIONS = (Operation("
 write=…, scope="processes:read-write"), …)``. Path, method, status and security stand in the contract.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from innkeeper.api.contract import Contract, Declaration
 from innkeeper.api.request import Request
 from innkeeper.core.accounts import SCOPES
+from innkeeper.interfaces import LockKey, Policy, Tx
 
 Kind = Literal["write", "read", "async"]
 # In place of a scope: any valid org or user token will do. Such an operation is about the caller itself, in
@@ -31,6 +32,9 @@ class Operation:
     ``read(request)`` makes the use case's input and is pure. ``write(result)`` makes a wire struct (or a
     list, text, number, boolean), ``None`` where the success has no body, a :class:`Stream` or a
     :class:`Raw`. ``scope`` is needed on every operation with an org token, and is checked before ``run``.
+
+    A ``write`` that changes rooms or processes says which locks it needs: ``locks`` tells them from what was
+    asked, ``finds_locks`` by a read on what is committed.
     """
 
     operation_id: str
@@ -39,6 +43,8 @@ class Operation:
     write: Callable[[Any], Any]
     kind: Kind = "write"
     scope: str | None = None
+    locks: Callable[[Request, Any, Policy], Collection[LockKey]] | None = None
+    finds_locks: Callable[[Tx, Any], Collection[LockKey]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

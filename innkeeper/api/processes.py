@@ -5,12 +5,13 @@ from typing import Any
 from msgspec import UNSET
 
 from innkeeper.api import wire_generated as wire
+from innkeeper.api.locks import of_new_process
 from innkeeper.api.operation import Operation, under_names
 from innkeeper.api.request import Request
 from innkeeper.api.validation import SAFE_INTEGER
 from innkeeper.core.errors import Invalid
 from innkeeper.core.processes import ExposedPort, Process
-from innkeeper.usecases import processes
+from innkeeper.usecases import locks, processes
 from innkeeper.usecases.processes import ProcessFilter
 
 # Numbers below this are seconds: in milliseconds it would be March 1973 (behaviour.md 4.1).
@@ -146,6 +147,7 @@ _V3 = (
         run=processes.create_process,
         write=write_process,
         scope="processes:read-write",
+        locks=of_new_process,
     ),
     Operation(
         "GetProcess",
@@ -161,6 +163,7 @@ _V3 = (
         run=processes.stop_process,
         write=write_nothing,
         scope="processes:read-write",
+        finds_locks=locks.of_process,
     ),
 )
 
@@ -172,6 +175,7 @@ OPERATIONS = (
         run=processes.create_process,
         write=write_process_v2,
         scope="processes:read-write",
+        locks=of_new_process,
     ),
     Operation(
         "GetProcessInfoV2Deprecated",

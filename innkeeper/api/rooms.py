@@ -5,12 +5,13 @@ from typing import Any
 from msgspec import UNSET
 
 from innkeeper.api import wire_generated as wire
+from innkeeper.api.locks import of_new_room
 from innkeeper.api.operation import Operation, under_names
 from innkeeper.api.processes import exposed_port, read_process_id, write_nothing
 from innkeeper.api.request import Request
 from innkeeper.api.services import Services
 from innkeeper.core.rooms import Allocation, Room
-from innkeeper.usecases import rooms
+from innkeeper.usecases import locks, rooms
 from innkeeper.usecases.rooms import NewRoom, PlacedRoom
 
 
@@ -45,7 +46,10 @@ async def run_connection_info(
     if placed is not None:
         return placed
     context = services.context()
-    placed = await services.store.write(lambda tx: rooms.reallocate_room(tx, *wanted, context))
+    where = await services.store.read(lambda tx: locks.of_room(tx, wanted))
+    placed = await services.store.write(
+        lambda tx: rooms.reallocate_room(tx, *wanted, context), where
+    )
     for key in context.wake:
         services.wake(key)
     return placed
@@ -141,14 +145,36 @@ _READ = "processes:read"
 
 _V2 = (
     Operation(
-        "CreateRoom", read_new_room, rooms.create_room, write_connection_data, "write", _WRITE
+        "CreateRoom",
+        read_new_room,
+        rooms.create_room,
+        write_connection_data,
+        scope=_WRITE,
+        locks=of_new_room,
     ),
-    Operation("DestroyRoom", read_room_id, rooms.destroy_room, write_nothing, "write", _WRITE),
     Operation(
-        "SuspendRoomV2Deprecated", read_room_id, rooms.suspend_room, write_nothing, "write", _WRITE
+        "DestroyRoom",
+        read_room_id,
+        rooms.destroy_room,
+        write_nothing,
+        scope=_WRITE,
+        finds_locks=locks.of_room,
     ),
     Operation(
-        "ResumeRoom", read_room_id, rooms.resume_room, write_allocation_data, "write", _WRITE
+        "SuspendRoomV2Deprecated",
+        read_room_id,
+        rooms.suspend_room,
+        write_nothing,
+        scope=_WRITE,
+        finds_locks=locks.of_room,
+    ),
+    Operation(
+        "ResumeRoom",
+        read_room_id,
+        rooms.resume_room,
+        write_allocation_data,
+        scope=_WRITE,
+        finds_locks=locks.of_room,
     ),
     Operation("UpdateRoomConfig", read_config, rooms.update_config, write_nothing, "write", _WRITE),
     Operation("GetRoomInfo", read_room_id, rooms.get_room, write_room, "read", _READ),
@@ -171,7 +197,12 @@ _V2 = (
 OPERATIONS = (
     *_V2,
     Operation(
-        "CreateRoomDeprecated", read_new_room, rooms.create_room, write_room_id, scope=_WRITE
+        "CreateRoomDeprecated",
+        read_new_room,
+        rooms.create_room,
+        write_room_id,
+        scope=_WRITE,
+        locks=of_new_room,
     ),
     Operation(
         "GetConnectionInfoDeprecated",

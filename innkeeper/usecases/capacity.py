@@ -25,6 +25,14 @@ class Seat:
     sandbox_id: str | None
 
 
+def lock(tx: Tx) -> None:
+    """From here on nobody else takes or gives back CPU, memory, ports or sandboxes, until this transaction ends.
+
+    The last lock that a transaction takes: after those of apps and regions, and never before them.
+    """
+    tx.one("capacity.lock")
+
+
 def take_capacity(tx: Tx, cpu_millis: int, memory_mb: int) -> None:
     """Promise CPU and memory; raises :class:`Exhausted` naming what is short (clarifications: a
     full machine).
@@ -62,6 +70,7 @@ def take_ports(tx: Tx, owner: str, count: int, context: Context) -> list[int]:
     """``count`` host ports for a process or sandbox. Raises :class:`Exhausted` when too few are
     free and rested.
     """
+    lock(tx)
     ports: list[int] = []
     now = to_ms(context.now)
     for _ in range(count):
@@ -90,6 +99,7 @@ def give_back_ports(tx: Tx, owner: str, context: Context) -> None:
 
 def release_seat(tx: Tx, process_id: str, context: Context) -> None:
     """Ports to rest and the sandbox forgotten: the runtime holds nothing of the process any more."""
+    lock(tx)
     give_back_ports(tx, process_id, context)
     if tx.run("sandboxes.delete_of_process", process_id=process_id):
         give_back_capacity(tx, 0, SANDBOX_MEMORY_MB)

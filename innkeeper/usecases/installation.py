@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from innkeeper.core.capacity import SANDBOX_MEMORY_MB, Machine
 from innkeeper.core.moments import to_ms
 from innkeeper.interfaces import Context, Tx
+from innkeeper.usecases import capacity
 from innkeeper.usecases.orgs import ensure_first_org
 from innkeeper.usecases.tokens import preset_admin_token
 
@@ -61,6 +62,7 @@ def probe(tx: Tx) -> None:
 
 
 def _seed_machine(tx: Tx, context: Context, machine: Machine) -> str:
+    capacity.lock(tx)  # what is counted below is all that was promised: other servers may be at work
     row = tx.one("capacity.machine")
     node_id: str = context.ids.prefixed("node") if row is None else row["node_id"]
     if row is None:

@@ -23,6 +23,7 @@ def check_limits(tx: Tx, org_id: str, deployment: Deployment, context: Context) 
     limit = org["concurrent_vcpus_limit"]
     if limit is None:
         return
+    capacity.lock(tx)  # or another server's process would not be counted yet
     row = tx.one("processes.vcpus_of_org", org_id=org_id)
     used = 0 if row is None else row["cpu_millis"]
     if used + deployment.cpu_millis > limit * 1000:

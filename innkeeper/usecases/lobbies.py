@@ -19,7 +19,7 @@ from innkeeper.core.lobbies import (
 )
 from innkeeper.core.moments import from_ms, to_ms
 from innkeeper.core.players import Player
-from innkeeper.interfaces import Context, Row, Tx
+from innkeeper.interfaces import Context, Policy, Row, Tx
 from innkeeper.usecases import apps, journal, rooms
 
 # Characters of states and configs in one list: reads hold up whoever else is served.
@@ -64,7 +64,7 @@ def create_lobby(tx: Tx, player: Player, wanted: NewLobby, context: Context) -> 
         room_config = initial_config  # the one text that the game server is handed
     new_room = rooms.NewRoom(
         app_id=player.app_id,
-        region=wanted.region or _default_region(context),
+        region=wanted.region or default_region(context.policy),
         room_id=wanted.room_id,
         room_config=room_config,
         lobby_visibility=wanted.visibility,
@@ -168,9 +168,9 @@ def lobby_from(row: Row) -> Lobby:
     )
 
 
-def _default_region(context: Context) -> str:
+def default_region(policy: Policy) -> str:
     """V1's, or where this installation does not answer to that, its first one."""
-    served = context.policy.regions
+    served = policy.regions
     return DEFAULT_REGION if DEFAULT_REGION in served else served[0]
 
 

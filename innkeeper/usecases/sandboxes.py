@@ -72,11 +72,13 @@ def mark_ready(tx: Tx, sandbox_id: str, private_ip: str | None, now: datetime) -
 
 def claim_for_removal(tx: Tx, sandbox_id: str) -> bool:
     """Take it out of reach; false where a process has joined it meanwhile."""
+    capacity.lock(tx)
     return bool(tx.run("sandboxes.claim_for_removal", sandbox_id=sandbox_id))
 
 
 def record_removed(tx: Tx, sandbox_id: str, context: Context) -> None:
     """It is gone: its ports rest."""
+    capacity.lock(tx)
     if tx.run("sandboxes.delete", sandbox_id=sandbox_id):
         capacity.give_back_capacity(tx, 0, SANDBOX_MEMORY_MB)
         capacity.give_back_ports(tx, sandbox_id, context)

@@ -20,6 +20,7 @@ from innkeeper.reconciler.build_runner import SerialBuildRunner
 from innkeeper.store.opening import open_store
 from innkeeper.telemetry.uploads import UploadsOnDisk
 from innkeeper.testing.contract_check import check_reply
+from innkeeper.testing.locked_store import LockedStore
 from innkeeper.testing.studio import TOKEN, Studio
 
 
@@ -52,7 +53,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
     nothing: Any = None
     services = Services(
-        store=store,
+        store=LockedStore(store),
         clock=studio.clock,
         ids=studio.ids,
         policy=studio.policy,

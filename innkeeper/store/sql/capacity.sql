@@ -1,3 +1,7 @@
+-- name: lock
+-- Before ports and sandboxes are touched. (PostgreSQL: nobody else does until the end of the transaction.)
+SELECT node_id FROM machine
+
 -- name: take
 -- Promise CPU and memory to a process, if the machine has them.
 UPDATE machine SET cpu_millis_promised = cpu_millis_promised + :cpu_millis,

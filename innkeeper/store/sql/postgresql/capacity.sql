@@ -1,3 +1,7 @@
+-- name: lock
+-- As on SQLite; until the end of the transaction, nobody else.
+SELECT node_id FROM machine FOR UPDATE
+
 -- name: take_port
 -- As on SQLite; the row is locked as it is chosen, so that no port is given out twice.
 UPDATE host_ports SET owner = :owner WHERE port = (
