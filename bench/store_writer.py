@@ -62,6 +62,7 @@ def seed(tx: Tx, processes: int) -> None:
             org_id="org-1", deployment_id=f"dep-{app}", deployment_number=1, region=REGION,
             rooms_per_process=10000, rooms_allocated=0, cpu_millis=500, memory_mb=512,
             created_at=now + number, exposed_ports=PORTS, sandbox_id=None, initial_room_id=None,
+            fleet_id=None, hosting="shared", made_for="room",
         )  # fmt: skip
         tx.run("processes.mark_started", process_id=f"process-{number}", at=now + number)
 
