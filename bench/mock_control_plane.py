@@ -81,6 +81,9 @@ class AnsweringStore:
         done.set_result(self._placed)
         return done
 
+    def after_commits(self, call: Callable[[], None]) -> None:
+        """There are none."""
+
     async def read(self, fn: Callable[[Tx], Any]) -> Any:
         """The caller."""
         return self._caller
@@ -192,7 +195,7 @@ async def serve(options: argparse.Namespace) -> None:
     )
     listening = bind_api(settings)
     async with contextlib.AsyncExitStack() as closing:
-        keeping = await open_keeping(settings.database_url, closing)
+        keeping = await open_keeping(settings.database_url, options.data_dir, closing)
         host = FakeHost()
         stock = Stock(keeping.store, settings, host)
         if options.resume:

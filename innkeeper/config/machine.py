@@ -40,8 +40,11 @@ class MachineSettings:
         values.database,
         None,
         "URL",
-        "The store, as `sqlite:///PATH`.",
+        "The store: `sqlite:///PATH` for one server, `postgresql://USER:PASSWORD@HOST:PORT/DATABASE` for any "
+        "number. The variable is better than the flag where there is a password: other users of the machine "
+        "can read flags.",
         "`innkeeper.db` in the data directory",
+        secret=True,
     )
     public_host: str | None = setting(
         values.host,

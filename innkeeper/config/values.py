@@ -230,11 +230,16 @@ def key_set(text: str) -> str:
 
 
 def database(text: str) -> str:
-    """The URL of a store."""
+    """The URL of a store: a file of this machine, or a PostgreSQL database."""
     scheme, _, rest = text.partition("://")
-    if scheme != "sqlite" or not rest.startswith("/") or len(rest) < 2:
-        raise ValueError("must be sqlite:///PATH (sqlite:////var/lib/x.db for an absolute path)")
-    return text
+    if scheme == "sqlite" and rest.startswith("/") and len(rest) >= 2:
+        return text
+    if scheme in ("postgresql", "postgres") and "/" in rest.strip("/"):
+        return text
+    raise ValueError(
+        "must be sqlite:///PATH (sqlite:////var/lib/x.db for an absolute path), or "
+        "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+    )
 
 
 def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:

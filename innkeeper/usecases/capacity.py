@@ -26,7 +26,7 @@ class Seat:
 
 
 def lock(tx: Tx) -> None:
-    """From here on nobody else takes or gives back CPU, memory, ports or sandboxes, until this transaction ends.
+    """From here on nobody else takes or gives back CPU, memory, ports or sandboxes, until the commit.
 
     The last lock that a transaction takes: after those of apps and regions, and never before them.
     """

@@ -55,7 +55,7 @@ async def _stop_games(data_dir: Path, before: LastRun, progress: Callable[[str],
         engine_socket=None if before.engine_socket is None else Path(before.engine_socket),
     )
     async with contextlib.AsyncExitStack() as closing:
-        keeping = await open_keeping(before.database_url, closing)
+        keeping = await open_keeping(before.database_url, data_dir, closing)
         row = await keeping.store.read(lambda tx: tx.one("installation.first"))
         if row is None:
             return

@@ -20,7 +20,10 @@ class LastRun:
         """Write it whole or not at all."""
         path = _path(data_dir)
         beside = path.with_name(f"{path.name}.new")
-        with open(beside, "w", encoding="utf-8") as file:
+        beside.unlink(missing_ok=True)
+        # The URL of the store may hold a password.
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(handle, "w", encoding="utf-8") as file:
             json.dump(asdict(self), file)
             file.flush()
             os.fsync(file.fileno())

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from innkeeper.config import Settings
 from innkeeper.config.admin_token import AdminToken, admin_token
@@ -86,7 +87,7 @@ async def _open(
     if not joins:
         restored.finish(settings.data_dir)
     told = _of_the_others(settings) if joins else None
-    keeping = await open_keeping(settings.database_url, closing)
+    keeping = await open_keeping(settings.database_url, settings.data_dir, closing)
     ids = system_ids()
     token = admin_token(settings, ids.org_token)
     policy = settings.policy(settings.resolved_public_host())
@@ -101,7 +102,9 @@ async def _open(
     return _Opened(keeping, ids, policy, parts, token)
 
 
-async def open_keeping(database_url: str, closing: contextlib.AsyncExitStack) -> Keeping:
+async def open_keeping(
+    database_url: str, data_dir: Path, closing: contextlib.AsyncExitStack
+) -> Keeping:
     """The store and the servers beside us, closed with ``closing``.
 
     Raises :class:`StateConflict` where an embedded store has a server already.
@@ -109,9 +112,9 @@ async def open_keeping(database_url: str, closing: contextlib.AsyncExitStack) ->
     alone = is_embedded(database_url)
     if alone:
         closing.enter_context(sole_server(database_path(database_url)))
-    store = await open_store(database_url)
+    store = await open_store(database_url, data_dir)
     closing.push_async_callback(store.close)
-    neighbours = await open_neighbours(database_url)
+    neighbours = open_neighbours(database_url)
     closing.push_async_callback(neighbours.close)
     return Keeping(store, neighbours, alone)
 
