@@ -24,6 +24,7 @@ EventKind = Literal[
     "process.killed",  # SIGKILL was sent
     "process.terminated",  # gone; the cause is its exit reason
     "process.removed",  # the runtime holds nothing of it any more
+    "process.orphan_removed",  # it ran although its record had ended
     "allocation.held",  # processes that the app wants cannot be made for now
 ]
 KINDS: tuple[EventKind, ...] = EventKind.__args__  # type: ignore[attr-defined]
@@ -39,6 +40,8 @@ PORTS_BOUND = "the kernel shows its ports bound"
 NOBODY_THERE = "neither rooms nor connections"
 SIGTERM = "it was asked to end"
 SIGKILL = "it had not ended within its grace time"
+
+ORPHAN = "the runtime still held it after its record had ended"
 
 # Why a process was made.
 ASKED_FOR = "asked for through the API"

@@ -196,6 +196,7 @@ class Reconciler:
         for process_id in orphans(listing.processes, wanted):
             log.warning("process %s has no record: removing it", process_id)
             await around.runtime.remove(process_id)
+            await around.record(partial(lifecycle.record_orphan, process_id=process_id))
         self._stock.set()
         for key in await around.store.read(lifecycle.unfinished_keys):
             self.wake(key)

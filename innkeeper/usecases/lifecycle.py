@@ -7,7 +7,7 @@ import msgspec
 
 from innkeeper.core.actions import MarkStopping
 from innkeeper.core.catalog import ContainerPort
-from innkeeper.core.events import NOBODY_THERE, PORTS_BOUND, SIGKILL, SIGTERM, EventKind
+from innkeeper.core.events import NOBODY_THERE, ORPHAN, PORTS_BOUND, SIGKILL, SIGTERM, EventKind
 from innkeeper.core.moments import maybe_from_ms, to_ms
 from innkeeper.core.processes import Exit, Process, ended_as_failed, exit_reason
 from innkeeper.core.rooms import PROCESS_ENDED
@@ -172,6 +172,11 @@ def record_terminated(
             "processes.start_failed", deployment_id=process.deployment_id, now=to_ms(context.now)
         )
     context.wake.append((process.app_id, process.region))
+
+
+def record_orphan(tx: Tx, context: Context, process_id: str) -> None:
+    """It was removed although its record had ended; of one that never had a record only the log tells."""
+    journal.of_process(tx, process_id, "process.orphan_removed", to_ms(context.now), ORPHAN)
 
 
 def record_removed(tx: Tx, process_id: str, context: Context) -> None:

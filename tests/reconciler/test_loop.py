@@ -13,7 +13,7 @@ from innkeeper.runtime.fake import FakeHost
 from innkeeper.store.opening import open_store
 from innkeeper.testing.house import House
 from innkeeper.testing.studio import Studio
-from innkeeper.usecases import apps, processes, rooms
+from innkeeper.usecases import apps, journal, processes, rooms
 
 
 @pytest.fixture
@@ -117,6 +117,24 @@ async def test_a_lost_process_is_ended_and_an_orphan_is_removed(house: House) ->
     process = await house.process(placed.process_id)
     assert (process.status, process.summary_exit_reason) == ("failed", "Node lost")
     assert house.host.processes == {}
+
+
+async def test_an_orphan_with_a_record_is_told(house: House) -> None:
+    await house.studio.deploy()
+    placed = await house.create()
+    await house.settle()
+    left = house.host.processes[placed.process_id or ""]
+    await house.studio.ask(processes.stop_process, (house.studio.app_id, placed.process_id))
+    house.studio.clock.move(31)
+    await house.settle()
+    house.host.processes[placed.process_id or ""] = left
+    await house.settle()
+    assert house.host.processes == {}
+    told = await house.studio.store.read(lambda tx: journal.after(tx, (0, 0)))
+    assert [(e.kind, e.cause) for e in told][-2:] == [
+        ("process.removed", None),
+        ("process.orphan_removed", "the runtime still held it after its record had ended"),
+    ]
 
 
 async def test_a_new_control_plane_goes_on_from_the_facts(house: House) -> None:
