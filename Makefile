@@ -23,6 +23,7 @@ down: ## Stop everything that `make up` started
 install: .venv/.stamp-run engine ## Make .venv/bin/innkeeper and provide a container engine
 
 dev: .venv/.stamp-dev $(NODE_MODULES)/.stamp install sample ## All that the tests need
+	@scripts/install-postgres.sh
 
 engine: .venv/.stamp-run
 	@if [ -x scripts/install-engine.sh ]; then scripts/install-engine.sh; fi
