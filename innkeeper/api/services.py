@@ -17,6 +17,7 @@ from innkeeper.interfaces import (
     Store,
     Uploads,
 )
+from innkeeper.usecases.tail import Tail
 
 
 async def _nothing() -> None:
@@ -35,7 +36,8 @@ class Services:
     ``wake`` takes a key (app id, region) that a pass should look at soon. ``ready`` answers why we cannot
     serve, or ``None`` when the store is migrated and took a durable write; ``/readyz`` asks it.
     ``registry`` is where other parts put their gauges for ``/metrics``; ``refresh_gauges`` brings them up to
-    date when somebody asks. ``rate_limits`` are none unless given.
+    date when somebody asks. ``rate_limits`` are none unless given. ``tail`` tells those who wait for a room
+    that something happened to it.
     """
 
     store: Store
@@ -52,6 +54,10 @@ class Services:
     refresh_gauges: Callable[[], Awaitable[None]] = _nothing
     rate_limits: RateLimits = field(default_factory=RateLimits)
     verification_emails: RateLimit = field(default_factory=_verification_emails)
+    tail: Tail = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tail = Tail(self.store)
 
     def context(self) -> Context:
         """The surroundings of one use case, as of now."""

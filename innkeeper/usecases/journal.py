@@ -68,6 +68,11 @@ def after(tx: Tx, place: Place, most: int = 1000) -> list[Event]:
     return [event_from(row) for row in rows]
 
 
+def place_of(event: Event) -> Place:
+    """The place of a reader who has seen this event, and all before it."""
+    return event.order, event.seq
+
+
 def newest(tx: Tx) -> Place:
     """The place of a reader who wants only what comes from now on."""
     row = tx.one("events.newest")
