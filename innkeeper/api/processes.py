@@ -170,6 +170,14 @@ _V3 = (
 OPERATIONS = (
     *_V3,
     Operation(
+        "DrainProcess",
+        read=read_process_id,
+        run=processes.drain_process,
+        write=write_nothing,
+        scope="processes:read-write",
+        finds_locks=locks.of_process,
+    ),
+    Operation(
         "CreateProcessV2Deprecated",
         read=read_new_process,
         run=processes.create_process,

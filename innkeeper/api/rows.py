@@ -20,6 +20,7 @@ from innkeeper.api import (
     uploads,
     usage,
     users,
+    warm_pools,
 )
 from innkeeper.api.operation import Operation
 
@@ -43,4 +44,5 @@ OPERATIONS: tuple[Operation, ...] = (
     *uploads.OPERATIONS,
     *usage.OPERATIONS,
     *users.OPERATIONS,
+    *warm_pools.OPERATIONS,
 )

@@ -647,6 +647,15 @@ class InnkeeperUsersPage(Struct, kw_only=True, gc=False):
     users: list[InnkeeperUser]
 
 
+class InnkeeperWarmPool(Struct, kw_only=True, gc=False):
+    region: Region
+    processes: Annotated[int, Meta(ge=0, le=1000)]
+
+
+class InnkeeperWarmPools(Struct, kw_only=True, gc=False):
+    warmPools: Annotated[list[InnkeeperWarmPool], Meta(max_length=100)]
+
+
 class Invoice(Struct, kw_only=True, gc=False):
     status: str
     amountDue: int | float

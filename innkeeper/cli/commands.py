@@ -3,7 +3,18 @@
 import click
 
 from innkeeper import __version__
-from innkeeper.cli import backup, deploy, logs, processes, rooms, serve, tokens, up, users
+from innkeeper.cli import (
+    backup,
+    deploy,
+    logs,
+    processes,
+    rooms,
+    serve,
+    tokens,
+    up,
+    users,
+    warm_pools,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -28,6 +39,8 @@ for command in (
     deploy.deploy,
     rooms.room,
     processes.ps,
+    processes.drain,
+    warm_pools.warm_pool,
     logs.logs,
     users.user,
     tokens.token_limit,

@@ -51,7 +51,7 @@ def plan(snapshot: Snapshot, now: datetime) -> Plan:
     wanted = snapshot.wanted
     ready_min = 0 if wanted is None or wanted.static is None else wanted.static.min_processes
     _end_drained(board, ready_min)
-    if wanted is None:
+    if wanted is None or not board.concerned(wanted):
         return Plan(board.actions)
     _replace(board, wanted)
     _scale_down(board, wanted, ready_min)
@@ -75,6 +75,10 @@ class _Board:
         wanted = snapshot.wanted
         self.latest = None if wanted is None else wanted.deployment_id
         self.create_after = now if wanted is None else _create_after(wanted, snapshot, now)
+
+    def concerned(self, wanted: Wanted) -> bool:
+        """Whether anything is wanted here, or was."""
+        return bool(wanted.static or wanted.reserve or any(p.made_for in _OURS for p in self.live))
 
     def fresh(self) -> list[Process]:
         """Those of the latest deployment that take rooms, oldest first, without what is planned to end."""

@@ -137,9 +137,9 @@ def record_stopping(tx: Tx, wanted: MarkStopping, context: Context) -> bool:
 
 
 def record_draining(tx: Tx, process_id: str, reason: str, context: Context) -> None:
-    """It takes no new rooms, and why."""
+    """It takes no new rooms, and why; nothing where it drains already, for whatever reason."""
     process = processes.find(tx, process_id)
-    if process is not None:
+    if process is not None and not process.draining:
         processes.mark_draining(tx, process, reason, context)
 
 

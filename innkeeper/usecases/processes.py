@@ -11,7 +11,13 @@ from innkeeper.core.catalog import App, Deployment
 from innkeeper.core.errors import Invalid, NotFound
 from innkeeper.core.events import ASKED_FOR
 from innkeeper.core.moments import from_ms, maybe_from_ms, to_ms
-from innkeeper.core.processes import STOPPED_BY_REQUEST, ExposedPort, Process, Purpose
+from innkeeper.core.processes import (
+    DRAINED_BY_REQUEST,
+    STOPPED_BY_REQUEST,
+    ExposedPort,
+    Process,
+    Purpose,
+)
 from innkeeper.interfaces import Context, Row, Tx
 from innkeeper.usecases import allocations, apps, capacity, deployments, journal, orgs
 from innkeeper.usecases.limits import check_limits
@@ -217,6 +223,14 @@ def stop_process(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Conte
     mark_stopping(tx, process, STOPPED_BY_REQUEST, context.policy.limits.stop_grace_s, context)
 
 
+def drain_process(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Context) -> None:
+    """Let it take no new rooms, and stop when it is empty; ``wanted`` is (app id, process id).
+
+    Nothing where it is ending. An extension of ours: :func:`stop_process` does not wait.
+    """
+    mark_draining(tx, get_process(tx, caller, wanted, context), DRAINED_BY_REQUEST, context)
+
+
 def mark_stopping(tx: Tx, process: Process, reason: str, grace_s: float, context: Context) -> None:
     """Record that it shall stop and end its rooms; nothing where that is so already."""
     if process.stopping_at is not None or process.terminated_at is not None:
@@ -235,7 +249,7 @@ def mark_stopping(tx: Tx, process: Process, reason: str, grace_s: float, context
 
 
 def mark_draining(tx: Tx, process: Process, reason: str, context: Context) -> None:
-    """Record that it takes no new rooms; nothing where that is so already, or it shall stop."""
+    """Record that it takes no new rooms, and why; nothing where that is so already, or it shall stop."""
     now = to_ms(context.now)
     if tx.run("processes.mark_draining", process_id=process.process_id, reason=reason, now=now):
         journal.of_process(tx, process.process_id, "process.draining", now, reason)

@@ -36,10 +36,10 @@ ALLOWS: dict[str, str] = {
     "deployments:read-write": """
         CreateDeploymentV1Deprecated CreateDeploymentV2Deprecated CreateDeployment""",
     "applications:read": """
-        GetAppInfoV1Deprecated GetAppsV1Deprecated GetApps GetApp""",
+        GetAppInfoV1Deprecated GetAppsV1Deprecated GetApps GetApp GetWarmPools""",
     "applications:read-write": """
         CreateAppV1Deprecated UpdateAppV1Deprecated DeleteAppV1Deprecated
-        CreateApp UpdateApp PatchApp DeleteApp""",
+        CreateApp UpdateApp PatchApp DeleteApp SetWarmPools""",
     "processes:read": """
         GetProcessInfoDeprecated GetRunningProcesses GetStoppedProcesses
         GetProcessesCountExperimentalV2Deprecated GetProcessInfoV2Deprecated
@@ -53,7 +53,7 @@ ALLOWS: dict[str, str] = {
         CreateProcessV2Deprecated CreateProcess
         CreateRoomDeprecated SuspendRoomDeprecated DestroyRoomDeprecated
         CreateRoom SuspendRoomV2Deprecated ResumeRoom UpdateRoomConfig SetLobbyState DestroyRoom
-        StopProcessV2Deprecated StopProcess""",
+        DrainProcess StopProcessV2Deprecated StopProcess""",
     "fleets:read": """
         GetFleetsDeprecated GetFleetDeprecated GetFleetMetricsDeprecated GetFleetRegionDeprecated
         GetFleetRegionMetricsDeprecated GetFleets GetFleet GetFleetMetrics GetFleetRegion

@@ -202,6 +202,31 @@ def test_ps_passes_on_no_control_characters(stub: StubApi) -> None:
     assert "status=" not in stub.asked[-1].path
 
 
+def test_drain_finds_its_process_and_says_what_becomes_of_it(stub: StubApi) -> None:
+    one_app(stub)
+    stub.on("GET /processes/v3/apps/app-1/processes/latest", [process()])
+    stub.on(f"POST /innkeeper/v1/apps/app-1/processes/{PROCESS}/drain", b"", 204)
+
+    result = stub.run("drain", "1111")
+
+    assert result.output == f"process {PROCESS} takes no new rooms, and stops when it is empty\n"
+
+
+def test_a_warm_pool_is_changed_region_by_region(stub: StubApi) -> None:
+    one_app(stub)
+    path = "/innkeeper/v1/apps/app-1/warm-pools"
+    tokyo, london = {"region": "Tokyo", "processes": 2}, {"region": "London", "processes": 1}
+    stub.on(f"GET {path}", {"warmPools": [tokyo, london]})
+    stub.on(f"PUT {path}", {"warmPools": [london, {"region": "Tokyo", "processes": 5}]})
+
+    assert stub.run("warm-pool").output == "Tokyo: 2\nLondon: 1\n"
+    assert stub.run("warm-pool", "Tokyo", "5").output == "London: 1\nTokyo: 5\n"
+    assert stub.bodies(f"PUT {path}") == [
+        {"warmPools": [london, {"region": "Tokyo", "processes": 5}]}
+    ]
+    assert "give both REGION and PROCESSES" in stub.run("warm-pool", "Tokyo").output
+
+
 def test_logs_finds_a_process_by_the_beginning_of_its_id(stub: StubApi) -> None:
     one_app(stub)
     stub.on("GET /processes/v3/apps/app-1/processes/latest", [process()])

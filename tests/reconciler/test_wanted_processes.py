@@ -10,13 +10,19 @@ import pytest
 
 from innkeeper.core.capacity import Machine
 from innkeeper.core.errors import Exhausted
-from innkeeper.core.processes import REPLACED, SCALED_DOWN, Exit, Process
+from innkeeper.core.processes import (
+    DRAINED_BY_REQUEST,
+    REPLACED,
+    SCALED_DOWN,
+    Exit,
+    Process,
+)
 from innkeeper.interfaces import Tx
 from innkeeper.runtime.fake import FakeHost
 from innkeeper.store.opening import open_store
 from innkeeper.testing.house import House
 from innkeeper.testing.studio import Studio
-from innkeeper.usecases import apps, builds, journal, lifecycle, processes, rooms
+from innkeeper.usecases import apps, builds, journal, lifecycle, processes, rooms, warm_pools
 from innkeeper.usecases.processes import process_from
 
 MACHINE = Machine(2_000, 64_000, 16, 65_536)  # four processes of half a core
@@ -256,6 +262,50 @@ async def test_a_room_that_comes_meanwhile_keeps_its_process(house: House) -> No
         await next(iter(tasks))
     assert came.process_id == placed.process_id, stop
     assert await house.room_status(came.room_id) == "active"
+
+
+async def test_a_warm_pool_is_refilled_as_rooms_take_from_it_and_survives_idle(
+    house: House,
+) -> None:
+    await house.studio.deploy()
+    await house.studio.ask(warm_pools.set_pools, (house.studio.app_id, [("Tokyo", 1)]))
+    await house.settle()
+    (waiting,) = await live(house)
+    assert (waiting.status, waiting.made_for) == ("running", "pool")
+    placed = await house.create()
+    assert (placed.process_id, placed.active) == (waiting.process_id, True)
+    await house.settle()
+    assert sorted(p.rooms_allocated for p in await live(house)) == [0, 1]
+    house.studio.clock.move(400)
+    for _ in range(3):
+        await house.turn()
+    assert sorted(p.rooms_allocated for p in await live(house)) == [0, 1]
+    # With its room gone it idles out; the one in reserve stays.
+    await house.studio.ask(rooms.destroy_room, (house.studio.app_id, placed.room_id))
+    await house.turn()
+    house.studio.clock.move(400)
+    for _ in range(5):
+        await house.turn()
+    assert [p.rooms_allocated for p in await live(house)] == [0]
+    latest = await house.studio.deploy()
+    for _ in range(5):
+        await house.turn()
+    assert [p.deployment_id for p in await live(house)] == [latest.deployment_id]
+
+
+async def test_one_that_is_drained_by_request_stops_when_it_is_empty(house: House) -> None:
+    await house.studio.deploy(idle_timeout_enabled=False)
+    placed = await house.create()
+    await house.settle()
+    where = (house.studio.app_id, placed.process_id)
+    await house.studio.ask(processes.drain_process, where)
+    await house.settle()
+    assert (await house.process(placed.process_id)).status == "draining"
+    await house.studio.ask(rooms.destroy_room, (house.studio.app_id, placed.room_id))
+    for _ in range(3):
+        await house.turn()
+    assert (await house.process(placed.process_id)).summary_exit_reason == DRAINED_BY_REQUEST
+    assert await told(house, "process.draining") == [DRAINED_BY_REQUEST]
 
 
 async def test_what_is_taken_out_of_the_setting_goes(house: House) -> None:

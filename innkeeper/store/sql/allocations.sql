@@ -1,5 +1,5 @@
 -- name: insert_static
--- What an app wants in a region. An autoscaled one keeps the target it has, as far as its new bounds allow.
+-- What an app wants in a region.
 INSERT INTO static_allocations (app_id, region, min_processes, target_processes, max_processes,
                                 requests_per_process)
 VALUES (:app_id, :region, :min_processes, :target_processes, :max_processes, :requests_per_process)
@@ -12,6 +12,14 @@ DELETE FROM static_allocations WHERE app_id = :app_id
 -- What an app wants, region by region.
 SELECT region, min_processes, target_processes, max_processes, requests_per_process
 FROM static_allocations WHERE app_id = :app_id ORDER BY region
+
+-- name: pools_of_app
+-- What an app keeps in reserve, region by region.
+SELECT region, processes FROM warm_pools WHERE app_id = :app_id ORDER BY region
+
+-- name: insert_pool
+-- What an app keeps in reserve in a region.
+INSERT INTO warm_pools (app_id, region, processes) VALUES (:app_id, :region, :processes)
 
 -- name: delete_pools
 -- An app keeps nothing in reserve any more.

@@ -158,9 +158,10 @@ UPDATE processes SET stopping_at = :now, stop_reason = :reason, stop_grace_s = :
 WHERE process_id = :process_id AND stopping_at IS NULL AND terminated_at IS NULL
 
 -- name: mark_draining
--- It takes no new rooms.
-UPDATE processes SET draining = 1, accepting = 0, drain_reason = :reason, drained_at = :now
-WHERE process_id = :process_id AND draining = 0 AND stopping_at IS NULL AND terminated_at IS NULL
+-- It takes no new rooms; one that drains already does so for this reason from now on.
+UPDATE processes SET draining = 1, accepting = 0, drain_reason = :reason, drained_at = COALESCE(drained_at, :now)
+WHERE process_id = :process_id AND stopping_at IS NULL AND terminated_at IS NULL
+  AND (draining = 0 OR drain_reason <> :reason)
 
 -- name: reopen
 -- Let the oldest of a deployment's processes that drain for this reason take rooms again; ready ones first.

@@ -6,6 +6,7 @@ ALTER TABLE processes ADD COLUMN emptied_at BIGINT;     -- when its last room le
 ALTER TABLE processes ADD COLUMN made_for TEXT NOT NULL DEFAULT 'request'
     CHECK (made_for IN ('room', 'request', 'allocation', 'pool'));
 UPDATE processes SET made_for = 'room' WHERE initial_room_id IS NOT NULL;
+CREATE INDEX processes_draining ON processes (deployment_id, region) WHERE draining = 1 AND removed = 0;
 
 CREATE TABLE static_allocations (           -- what apps.service_config asks for, region by region
     app_id TEXT NOT NULL REFERENCES apps,
