@@ -1,4 +1,5 @@
-"""Runs builds one at a time, beside the requests that asked for them (behaviour.md 2.1, 2.6).
+"""Runs builds one at a time, beside the requests that asked for them (behaviour.md 2.1, 2.6): on the server
+that took the request, one at a time among all that share the directory.
 
 A build's status is final before its log ends. Whoever reads it may leave; the build goes on.
 """
@@ -14,6 +15,7 @@ from typing import Any
 from innkeeper.core.catalog import Build
 from innkeeper.core.errors import BuildFailed, InnkeeperError
 from innkeeper.interfaces import Builder, BuiltImage, Clock, Store, Uploads
+from innkeeper.reconciler.build_claims import BuildClaims
 from innkeeper.reconciler.build_log import BuildLog, append_line, read_log
 from innkeeper.usecases import builds
 
@@ -25,6 +27,8 @@ UPLOADS_KEPT = timedelta(hours=25)
 # Between the record that a build runs and the run itself there is a moment.
 RECORD_GRACE = timedelta(minutes=1)
 CLOSE_LIMIT_S = 3.0
+LOOK_S = 1.0  # between two looks whether a build that runs was deleted through another server
+DELETED = "the build was deleted"
 
 Make = Callable[[Callable[[str], None]], Awaitable[BuiltImage]]
 
@@ -54,8 +58,11 @@ class SerialBuildRunner:
         clock: Clock,
         directory: Path,
         limit_s: float = BUILD_LIMIT_S,
+        alone: bool = True,
     ) -> None:
-        """``directory`` keeps the logs. Make it in the event loop; ``open`` before use."""
+        """``directory`` keeps the logs; other servers share it unless this one is ``alone``. Make it in the
+        event loop; ``open`` before use.
+        """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._store = store
         self._builder = builder
@@ -63,14 +70,17 @@ class SerialBuildRunner:
         self._clock = clock
         self._directory = directory
         self._limit_s = limit_s
+        self._alone = alone
+        self._claims = BuildClaims(directory)
         self._turn = asyncio.Semaphore(1)
         self._runs: dict[str, _Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Fail the builds that a restart ended, then sweep."""
-        await self._fail_interrupted(self._clock())
-        await self.sweep()
+        """Fail the builds that a restart ended, then sweep; beside others, the holder's sweeps do it."""
+        if self._alone:
+            await self._fail_interrupted(self._clock())
+            await self.sweep()
 
     async def run_upload(self, build_key: str) -> AsyncIterator[bytes]:
         """See :class:`~innkeeper.interfaces.BuildRunner`."""
@@ -105,12 +115,12 @@ class SerialBuildRunner:
         """Fail what is said to run and does not, and remove what nothing needs: images, uploads, logs."""
         now = self._clock()
         await self._fail_interrupted(now - RECORD_GRACE)
-        running = set(self._runs)
+        running = self._running()
         wanted = await self._store.read(lambda tx: builds.awaiting_run(tx, now - UPLOADS_KEPT))
         await self._uploads.sweep(wanted | running)
         logged = await self._store.read(builds.logged_builds)
         for path in self._directory.glob("*.log"):
-            if path.stem not in logged and path.stem not in self._runs:
+            if path.stem not in logged and path.stem not in running:
                 path.unlink(missing_ok=True)
         for build in await self._store.read(builds.images_to_remove):
             await self._remove_image(build)
@@ -128,7 +138,7 @@ class SerialBuildRunner:
             await asyncio.wait(set(self._tasks), timeout=CLOSE_LIMIT_S)
 
     async def _fail_interrupted(self, started_by: datetime) -> None:
-        now, running = self._clock(), set(self._runs)
+        now, running = self._clock(), self._running()
         ended = await self._store.write(
             lambda tx: builds.fail_interrupted(tx, now, started_by, running)
         )
@@ -139,11 +149,17 @@ class SerialBuildRunner:
             )
             await self._clear(build.build_key)
 
+    def _running(self) -> set[str]:
+        return set(self._runs) | self._claims.of_others()
+
     def _begin(self, build_key: str, make: Make) -> AsyncIterator[bytes]:
+        self._claims.take(build_key)
         build_log = BuildLog(self._log_path(build_key))
         work = asyncio.create_task(self._in_turn(make, build_log))
         run = self._runs[build_key] = _Run(build_key, build_log, work)
         self._beside(self._finish(run))
+        if not self._alone:
+            self._beside(self._stop_if_deleted(run))
         return build_log.follow()
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
@@ -154,9 +170,13 @@ class SerialBuildRunner:
 
     async def _in_turn(self, make: Make, build_log: BuildLog) -> BuiltImage:
         """Wait for the builds before it, then build, within the limit."""
-        if self._turn.locked():
+
+        def waits() -> None:
             build_log.line("Waiting for another build to finish")
-        async with self._turn:
+
+        if self._turn.locked():
+            waits()
+        async with self._turn, self._claims.turn(waits):
             limit = asyncio.timeout(self._limit_s)
             try:
                 async with limit:
@@ -189,6 +209,7 @@ class SerialBuildRunner:
         finally:
             del self._runs[run.build_key]
             run.log.end(last)
+            self._claims.drop(run.build_key)
 
     async def _recorded(self, build_key: str, image: BuiltImage | None) -> Build | None:
         now = self._clock()
@@ -217,14 +238,28 @@ class SerialBuildRunner:
     async def _discarded(self, build_key: str, image_ref: str | None) -> None:
         run = self._runs.get(build_key)
         if run is not None:
-            run.stop("the build was deleted")  # what it leaves is removed when it ends
+            run.stop(DELETED)  # what it leaves is removed when it ends
             return
+        if build_key in self._claims.of_others():
+            return  # that server will see it, and then do the same
         await self._uploads.discard(build_key)
         self._log_path(build_key).unlink(missing_ok=True)
         if image_ref is not None:
             for build in await self._store.read(builds.images_to_remove):
                 if build.build_key == build_key:
                     await self._remove_image(build)
+
+    async def _stop_if_deleted(self, run: _Run) -> None:
+        """Another server may take the request that deletes it."""
+        while self._runs.get(run.build_key) is run:
+            await asyncio.sleep(LOOK_S)
+            try:
+                kept = await self._store.read(lambda tx: builds.find_by_key(tx, run.build_key))
+            except InnkeeperError:
+                continue  # the store is away; it will be back
+            if kept is None:
+                run.stop(DELETED)
+                return
 
     async def _clear(self, build_key: str) -> None:
         """Remove what a build left that has no image on record."""

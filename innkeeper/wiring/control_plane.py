@@ -63,7 +63,9 @@ class ControlPlane:
         )
         uploads = UploadsOnDisk(settings.data_dir / "uploads")
         builds_dir = settings.data_dir / "builds"
-        self.builds = SerialBuildRunner(store, parts.builder, uploads, now, builds_dir)
+        self.builds = SerialBuildRunner(
+            store, parts.builder, uploads, now, builds_dir, alone=keeping.alone
+        )
         self.work: HoldersWork | None = None
         self.lease = Lease(
             store,

@@ -1,6 +1,7 @@
 """Builds run one at a time, end with a final status before their log ends, and leave nothing."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from innkeeper.core.errors import BuildFailed, RuntimeAway
 from innkeeper.interfaces import BuiltImage
+from innkeeper.reconciler import build_claims, build_runner
+from innkeeper.reconciler.build_claims import BuildClaims
 from innkeeper.reconciler.build_log import BuildLog
 from innkeeper.reconciler.build_runner import SerialBuildRunner
 from innkeeper.store.opening import open_store
@@ -226,6 +229,7 @@ async def test_a_restart_fails_what_ran_and_says_so_in_its_log(yard: Yard) -> No
     waiting = await yard.uploaded(start=False)
     stream = await yard.runner.run_upload(key)
     await anext(stream)
+    yard.runner._claims.drop(key)  # as the kernel does when a server is killed
     await yard.another().open()  # as another life of the server would
     done = await yard.record(key)
     assert (done.status, done.finished_at) == ("failed", yard.studio.clock.now)
@@ -237,6 +241,47 @@ async def test_a_restart_fails_what_ran_and_says_so_in_its_log(yard: Yard) -> No
     yard.builder.go.set()
     assert (await text(stream)).endswith("its record had ended before\n")
     assert yard.builder.deleted == [f"image-{key}"]
+
+
+async def test_servers_that_share_a_directory_leave_each_others_builds_alone(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_runner, "LOOK_S", 0.01)
+    monkeypatch.setattr(build_claims, "_LOOK_S", 0.01)
+    here, there = yard.another(alone=False), yard.another(alone=False)
+    keys = [await yard.uploaded() for _ in range(2)]
+    yard.studio.clock.move(3600)
+    stream = await here.run_upload(keys[0])
+    assert await anext(stream) == b"step one\nstep two\n"
+    waiting = await there.run_upload(keys[1])
+    assert await anext(waiting) == b"Waiting for another build to finish\n"
+    await there.open()
+    await there.sweep()
+    await here.sweep()
+    assert [(await yard.record(key)).status for key in keys] == ["running", "running"]
+    assert len(yard.files()) == 2
+    # Deleted through the server that does not run it.
+    build_id = (await yard.record(keys[0])).build_id
+    await yard.studio.ask(builds.delete_build, build_id)
+    await there.discard(keys[0], None)
+    assert "Build failed: the build was deleted" in await text(stream)
+    yard.builder.go.set()
+    assert "Build succeeded" in await text(waiting)
+    assert yard.builder.most_at_once == 1
+    await here.settled()
+    await there.settled()
+    assert yard.files() == []
+    # What a server that was killed left behind is found by the sweep of another.
+    lost = await yard.uploaded()
+    claims = BuildClaims(yard.path / "builds")
+    claims.take(lost)
+    yard.studio.clock.move(3600)
+    await there.sweep()
+    assert (await yard.record(lost)).status == "running"
+    os.close(claims._held.pop(lost))
+    await there.sweep()
+    assert (await yard.record(lost)).status == "failed"
+    assert sorted(p.name for p in (yard.path / "builds").glob("*.claim")) == []
 
 
 async def test_closing_stops_what_runs_which_then_has_failed(yard: Yard) -> None:
