@@ -45,6 +45,7 @@ class Reconciler:
         sandboxes: SandboxKeeper | None,
         sweeps: list[Callable[[], Awaitable[object]]],
         pace: Pace | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._around = around
         self._sandboxes = sandboxes
@@ -56,7 +57,8 @@ class Reconciler:
         self._stock = asyncio.Event()
         self._busy: set[Hashable] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.watch = Watch(around.runtime, around.clock, time.monotonic, self.wake)
+        self._monotonic = monotonic
+        self.watch = Watch(around.runtime, around.clock, monotonic, self.wake)
         self._performer = Performer(around, self.watch, bind_patience_s=self._pace.bind_patience_s)
 
     def wake(self, key: Key) -> None:
@@ -160,7 +162,7 @@ class Reconciler:
             await self._woken.wait()
             self._woken.clear()
             for key in self.take_dirty():
-                began = time.monotonic()
+                began = self._monotonic()
                 try:
                     await self.one_pass(key)
                 except (InnkeeperError, OSError) as error:
@@ -169,7 +171,7 @@ class Reconciler:
                     # One app's trouble must not keep all the others from theirs.
                     log.exception("the pass of %s in %s failed", *key)
                 # A large app is looked at less often, so that requests keep most of the time.
-                took_s = time.monotonic() - began
+                took_s = self._monotonic() - began
                 await asyncio.sleep(took_s * 2 if took_s > 0.02 else 0)
 
     async def _observing(self) -> None:
