@@ -9,7 +9,7 @@ from innkeeper.store.kept_rows import KeptRows
 from innkeeper.store.postgres_errors import Refused
 from innkeeper.store.postgres_link import Answer, Link, Statement
 from innkeeper.store.queries import POSTGRES_QUERIES, Query, to_positional
-from innkeeper.store.writer import RunAgain
+from innkeeper.store.writer import Later, RunAgain
 
 
 def _statement(query: Query) -> Statement:
@@ -20,6 +20,13 @@ def _statement(query: Query) -> Statement:
 STATEMENTS: Mapping[str, Statement] = {
     query.name: _statement(query) for query in POSTGRES_QUERIES.values()
 }
+
+
+# The machine's row, if nobody holds it.
+_TRY_CAPACITY = Statement(
+    b"capacity.try_lock", b"SELECT node_id FROM machine FOR UPDATE SKIP LOCKED", ()
+)
+_NEED_CAPACITY = frozenset(("capacity.lock", "capacity.take"))
 
 
 class PostgresTx:
@@ -94,13 +101,19 @@ class PostgresWriteTx(PostgresTx):
     """Queries of one batch. What is ``put`` travels with the next query whose answer is wanted.
 
     In haste, a refused statement makes the batch run again ``in_step``: there each statement waits for
-    its answer, and can be undone alone. ``marked``: the job at work can be undone alone.
+    its answer, and can be undone alone. ``marked``: the job at work can be undone alone. ``patient``: it
+    waits for the machine's row; else a job that needs it while others hold it is run later.
     """
 
-    __slots__ = ("again", "away", "careful", "in_step", "kept", "lost_before", "marked", "wrote")
+    __slots__ = (
+        "again", "away", "careful", "has_capacity", "in_step", "kept", "lost_before", "marked",
+        "patient", "wrote",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, patient: bool) -> None:
         super().__init__(None)
+        self.patient = patient
+        self.has_capacity = False  # whether this transaction holds the machine's row
         self.kept = KeptRows()
         self.away: Unavailable | None = None  # set once the open transaction cannot be trusted
         self.again: RunAgain | None = None  # set once the batch must be run again
@@ -112,7 +125,7 @@ class PostgresWriteTx(PostgresTx):
         self.link = link
         self.careful, self.in_step = careful, in_step
         self.away = self.again = None
-        self.marked = self.wrote = False
+        self.marked = self.wrote = self.has_capacity = False
 
     def one(self, query: str, **params: Any) -> Row | None:
         """See :class:`~innkeeper.interfaces.Tx`. Rows are dicts, and may be shared: they are not changed."""
@@ -175,7 +188,15 @@ class PostgresWriteTx(PostgresTx):
         statement = STATEMENTS[name]
         values = _values(statement, params)
         self.check()
+        if name in _NEED_CAPACITY and not (self.has_capacity or self.patient or self.wrote):
+            # All that shares the batch would wait with it, and need not: most rooms find a free slot.
+            if not self._answer(_TRY_CAPACITY, []).rows():
+                raise Later
+            self.has_capacity = True
         self._before(POSTGRES_QUERIES[name])
+        return self._answer(statement, values)
+
+    def _answer(self, statement: Statement, values: list[Any]) -> Answer:
         link = self._open_link()
         try:
             if self.in_step:
@@ -185,7 +206,7 @@ class PostgresWriteTx(PostgresTx):
                 link.command(b"RELEASE statement")
             return link.sync()[-1]
         except (Refused, Unavailable) as error:
-            told = self.told(error, name)
+            told = self.told(error, statement.name.decode())
             if self.away is None and self.again is None:  # in step, and only the statement is wrong
                 link.command(b"ROLLBACK TO statement")
                 link.command(b"RELEASE statement")

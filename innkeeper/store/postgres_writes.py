@@ -67,7 +67,7 @@ class PostgresWriteConnection:
         self._connecting = Connecting(conninfo, writes=True)
         self._patient = patient
         self._in_step = False  # the next batch
-        self._tx = PostgresWriteTx()
+        self._tx = PostgresWriteTx(patient)
         self.careful = False
         self._link: Link | None = self._connecting.link()
 
@@ -114,6 +114,7 @@ class PostgresWriteConnection:
         tx.kept.forget()
         if tx.marked:
             self._command(b"ROLLBACK TO job")
+            tx.has_capacity = False  # where the job took it
         return tx.marked
 
     def commit(self) -> None:

@@ -51,13 +51,19 @@ class RunAgain(BaseException):
         self.careful = careful
 
 
+class Later(BaseException):
+    """A job needs a lock that somebody else holds, and has written nothing: it must wait its turn, and
+    nobody with it. No ``Exception``, for the same reason.
+    """
+
+
 class WriteConnection(Protocol):
     """One connection that only the writer thread uses, from its making to its closing.
 
     ``careful``: from the next ``begin`` on, keep what it takes to undo one job and not its batch.
     ``begin``, ``start_job``, ``undo_job`` and ``commit`` raise ``Unavailable`` where the database is
     away, with words that say what to do; the whole batch is then rolled back. They and the queries
-    of its ``tx`` may raise :class:`RunAgain` until the commit is under way.
+    of its ``tx`` may raise :class:`RunAgain` until the commit is under way; the queries :class:`Later`.
     """
 
     careful: bool
@@ -317,6 +323,8 @@ def _run_each(connection: WriteConnection, jobs: list[Job]) -> tuple[list[Outcom
             value = job.fn(tx)
         except RunAgain:
             raise
+        except Later:
+            waiting.append(job)
         except BaseException as error:
             if not connection.undo_job():
                 raise RunAgain(careful=True) from error
