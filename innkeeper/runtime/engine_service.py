@@ -5,6 +5,7 @@ state is in the data directory, its sockets in a short directory below /run; no 
 """
 
 import asyncio
+import fcntl
 import hashlib
 import json
 import os
@@ -151,7 +152,14 @@ class EngineService:
     async def ensure(self) -> None:
         """Start the service unless it runs and answers. Raises ``RuntimeAway`` with its last words."""
         async with self._ensuring:
-            await self._ensure()
+            self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self._dir / "ensure.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                # Of several servers that miss it, one starts it.
+                await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+                await self._ensure()
+            finally:
+                os.close(lock)
 
     async def _ensure(self) -> None:
         if await asyncio.to_thread(self._found) and await answers(self.socket_path):

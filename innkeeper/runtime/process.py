@@ -94,9 +94,7 @@ class ProcessRuntime:
     # ------------------------------------------------------------ life of the driver
 
     async def open(self) -> None:
-        """Make the directories, find or start the zygote, listen for hints. Raises
-        :class:`RuntimeAway`.
-        """
+        """Make the directories, find or start the zygote. Raises :class:`RuntimeAway`."""
         places.make_all(self._where)
         if os.geteuid() != 0:
             _log.warning(
@@ -107,16 +105,12 @@ class ProcessRuntime:
                 "process runtime: no writable control groups, CPU and memory limits do not hold"
             )
         self._ports = PortOwners(self._addresses)
-        self._listen()
         await self._zygote.open()
         await asyncio.to_thread(images.sweep, self._directory)
 
     async def close(self) -> None:
         """Let go of sockets; the zygote, the supervisors and the games go on."""
-        if self._hint_socket is not None:
-            asyncio.get_running_loop().remove_reader(self._hint_socket)
-            self._hint_socket.close()
-            self._hint_socket = None
+        self._deaf()
         if self._ports is not None:
             self._ports.close()
             self._ports = None
@@ -125,12 +119,22 @@ class ProcessRuntime:
         self._hints.put_nowait(None)
 
     async def changes(self) -> AsyncIterator[str]:
-        """Ids of processes that ended; ends when the driver closes."""
+        """Ids of processes that ended; ends when the driver closes. Whoever asked last hears them, of all the
+        servers that share the directory.
+        """
+        self._listen()
         while (process_id := await self._hints.get()) is not None:
             yield process_id
         self._hints.put_nowait(None)  # for another reader
 
+    def _deaf(self) -> None:
+        if self._hint_socket is not None:
+            asyncio.get_running_loop().remove_reader(self._hint_socket)
+            self._hint_socket.close()
+            self._hint_socket = None
+
     def _listen(self) -> None:
+        self._deaf()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         listener.setblocking(False)
         (self._directory / "hints.sock").unlink(missing_ok=True)

@@ -90,6 +90,11 @@ class ProcessLogs:
         try:
             file = await self._appearing(process_id)
             if file is None:
+                # It ended while we looked for it. What was kept of it, if anything, is whole.
+                kept = self._kept(process_id)
+                if await asyncio.to_thread(kept.exists):
+                    async for piece in _pieces(_kept(kept, tail_lines)):
+                        yield piece
                 return
             follower = _Follower(file, self._cap_bytes)
             try:
@@ -98,7 +103,7 @@ class ProcessLogs:
                 wait_s = _LOOK_MIN_S
                 while True:
                     # In this order: what was written before the end is read after it was told.
-                    ended = process_id in self._ended
+                    ended = await self._is_over(process_id)
                     piece = await asyncio.to_thread(follower.more)
                     if piece:
                         yield piece
@@ -117,11 +122,15 @@ class ProcessLogs:
                 del self._followers[process_id]
                 self._ended.discard(process_id)
 
+    async def _is_over(self, process_id: str) -> bool:
+        """Whether its log was kept: by us, or by another server that reconciles."""
+        return process_id in self._ended or await asyncio.to_thread(self._kept(process_id).exists)
+
     async def _appearing(self, process_id: str) -> SourceFile | None:
         """The runtime's log, once there is one; ``None`` where the process ended without."""
         wait_s = _LOOK_MIN_S
         while True:
-            ended = process_id in self._ended
+            ended = await self._is_over(process_id)
             source = await self._resolve(process_id)
             file = None if source is None else await _open(source, self._cap_bytes)
             if file is not None or ended:

@@ -20,6 +20,7 @@ from weakref import WeakValueDictionary
 
 from innkeeper.core.errors import Invalid, StateConflict, TimedOut, TooLarge, Unavailable
 from innkeeper.interfaces import ReceivedArchive
+from innkeeper.telemetry import upload_claims
 
 T = TypeVar("T")
 
@@ -48,7 +49,6 @@ class UploadsOnDisk:
         self._part_time_min_s = part_time_min_s
         self._turns = asyncio.Semaphore(PARTS_AT_ONCE)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._incoming: set[str] = set()
 
     async def put_part(
         self, build_key: str, part_number: int, size: int, body: AsyncIterator[bytes]
@@ -59,13 +59,11 @@ class UploadsOnDisk:
         temporary = directory / f"incoming-{part_number}-{secrets.token_hex(8)}"
         async with self._turns:
             self._check_room(size)
-            self._incoming.add(temporary.name)
             try:
-                with _full_disk_told():
-                    directory.mkdir(mode=0o700, exist_ok=True)
+                with _full_disk_told(), upload_claims.incoming(temporary) as file:
                     more = Invalid("body", f"must have exactly {size} bytes, and has more")
                     md5 = hashlib.md5(usedforsecurity=False)
-                    received = await self._receive(temporary, size, more, md5, body)
+                    received = await self._receive(file, size, more, md5, body)
                     if received != size:
                         raise Invalid("body", f"must have exactly {size} bytes, not {received}")
                     digest = md5.hexdigest()
@@ -75,7 +73,6 @@ class UploadsOnDisk:
             except FileNotFoundError as gone:
                 raise StateConflict("The upload was discarded meanwhile") from gone
             finally:
-                self._incoming.discard(temporary.name)
                 temporary.unlink(missing_ok=True)
         return f'"{digest}"'
 
@@ -86,20 +83,17 @@ class UploadsOnDisk:
         directory = self._directory(build_key)
         temporary = directory / f"incoming-whole-{secrets.token_hex(8)}"
         async with self._turns:
-            self._incoming.add(temporary.name)
             try:
-                with _full_disk_told():
-                    directory.mkdir(mode=0o700, exist_ok=True)
+                with _full_disk_told(), upload_claims.incoming(temporary) as file:
                     more = TooLarge(f"The archive is larger than {size_max} bytes")
                     sha256 = hashlib.sha256()
-                    size = await self._receive(temporary, size_max, more, sha256, body)
+                    size = await self._receive(file, size_max, more, sha256, body)
                     if not size:
                         raise Invalid("body.file", "is empty")
                     await self._keep_whole(build_key, temporary, sha256.hexdigest())
             except FileNotFoundError as gone:
                 raise StateConflict("The upload was discarded meanwhile") from gone
             finally:
-                self._incoming.discard(temporary.name)
                 temporary.unlink(missing_ok=True)
         return ReceivedArchive(size, sha256.hexdigest())
 
@@ -133,26 +127,25 @@ class UploadsOnDisk:
                 await self.discard(name)
                 continue
             for inner in _names(self._root / name):
-                if inner.startswith("incoming-") and inner not in self._incoming:
-                    (self._root / name / inner).unlink(missing_ok=True)
+                if inner.startswith("incoming-"):
+                    upload_claims.remove_unless_written(self._root / name / inner)
 
     async def _receive(
-        self, temporary: Path, most: int, more: Exception, digest: Any, body: AsyncIterator[bytes]
+        self, file: io.FileIO, most: int, more: Exception, digest: Any, body: AsyncIterator[bytes]
     ) -> int:
         """Write the body to a new file and to ``digest``; returns its size, or raises ``more``."""
         received = 0
         begun = asyncio.get_running_loop().time() + self._part_time_min_s
         limit = asyncio.timeout_at(begun)
         try:
-            with io.FileIO(temporary, "xb") as file:
-                async with limit:
-                    async for block in _blocks(body):
-                        received += len(block)
-                        if received > most:
-                            raise more
-                        self._check_room(len(block))
-                        await _finished(asyncio.to_thread(_write, file, block, digest))
-                        limit.reschedule(begun + received / BYTES_PER_S_MIN)
+            async with limit:
+                async for block in _blocks(body):
+                    received += len(block)
+                    if received > most:
+                        raise more
+                    self._check_room(len(block))
+                    await _finished(asyncio.to_thread(_write, file, block, digest))
+                    limit.reschedule(begun + received / BYTES_PER_S_MIN)
         except TimeoutError as late:
             if not limit.expired():
                 raise
@@ -202,12 +195,15 @@ class UploadsOnDisk:
                 60,
             )
 
-    def _lock(self, build_key: str) -> asyncio.Lock:
-        """One at a time for each build; forgotten when nobody holds it or waits for it."""
+    @contextlib.asynccontextmanager
+    async def _lock(self, build_key: str) -> AsyncIterator[None]:
+        """One at a time for each build, on whichever server."""
         lock = self._locks.get(build_key)
         if lock is None:
+            # Forgotten when nobody holds it or waits for it.
             lock = self._locks[build_key] = asyncio.Lock()
-        return lock
+        async with lock, upload_claims.held(self._directory(build_key)):
+            yield
 
 
 async def _finished(work: Coroutine[Any, Any, T]) -> T:
@@ -288,12 +284,12 @@ async def _concatenate(directory: Path, paths: list[Path]) -> str:
     digest = hashlib.sha256()
     temporary = directory / f"incoming-archive-{secrets.token_hex(8)}"
     try:
-        with io.FileIO(temporary, "xb") as file:
+        with upload_claims.incoming(temporary) as file:
             for path in paths:
                 with io.FileIO(path, "rb") as part:
                     while await _finished(asyncio.to_thread(_copy_some, part, file, digest)):
                         pass
-        _name(temporary, directory / f"archive-{digest.hexdigest()}.tar.gz")
+            _name(temporary, directory / f"archive-{digest.hexdigest()}.tar.gz")
     finally:
         temporary.unlink(missing_ok=True)
     for name in _names(directory):

@@ -184,6 +184,23 @@ async def test_follow_of_a_process_that_never_wrote_ends_with_it(shelf: Shelf) -
     assert reader.got == b""
 
 
+async def test_follow_ends_where_another_server_kept_the_log(shelf: Shelf, tmp_path: Path) -> None:
+    there = ProcessLogs(tmp_path / "kept", shelf.resolve, clock=lambda: shelf.now)
+    shelf.write(b"a\n")
+    early = Reader(shelf.logs.stream("p", None, True))
+    await early.until(b"a\n")
+    shelf.write(b"b\n")
+    await there.keep("p", shelf.source)
+    shelf.path.unlink()
+    async with asyncio.timeout(10):
+        await early.task
+    assert early.got == b"a\nb\n"
+    # It looked for the log in the runtime while that was being moved.
+    shelf.source = None
+    late = shelf.logs._follow("p", 1)
+    assert b"".join([piece async for piece in late]) == b"b\n"
+
+
 async def test_a_reader_that_leaves_closes_the_file(shelf: Shelf) -> None:
     shelf.write(b"a\n")
 

@@ -193,3 +193,28 @@ async def test_a_sweep_keeps_what_is_wanted_and_what_is_under_way(
     assert [name.split("/")[1] for name in left(tmp_path)] == [KEY, KEY]
     assert not crashed.exists()
     assert strange.exists()
+
+
+async def test_servers_that_share_the_directory_leave_each_others_files_alone(
+    kept: UploadsOnDisk, tmp_path: Path
+) -> None:
+    there = UploadsOnDisk(tmp_path / "uploads")
+
+    async def swept() -> AsyncIterator[bytes]:
+        yield b"c" * uploads.BLOCK_BYTES
+        await there.sweep({KEY})
+
+    size = uploads.BLOCK_BYTES
+    first = await kept.put_part(KEY, 1, size, swept())
+    second = await there.put_part(KEY, 2, 1, sent(b"d"))
+    parts = [(1, first), (2, second)]
+    # The client asks again, and comes to another server while the first still copies.
+    answers = await asyncio.gather(
+        *(server.assemble(KEY, parts, size + 1) for server in (kept, there, kept, there))
+    )
+    assert set(answers) == {hashlib.sha256(b"c" * size + b"d").hexdigest()}
+    assert len(left(tmp_path)) == 1
+    with pytest.raises(StateConflict):
+        await there.put_part(KEY, 1, 1, sent(b"a"))
+    await asyncio.gather(kept.discard(KEY), there.discard(KEY))
+    assert left(tmp_path) == []

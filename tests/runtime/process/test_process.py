@@ -227,10 +227,31 @@ async def test_orphans_that_ended_are_reaped(world: World) -> None:
 
 async def test_an_end_is_hinted(world: World) -> None:
     spec = world.spec(PROBE_MODE="exit")
+    hint = asyncio.ensure_future(anext(world.runtime.changes()))
+    await asyncio.sleep(0)  # it listens
     await world.runtime.start(spec)
     async with asyncio.timeout(10):
-        assert await anext(world.runtime.changes()) == spec.process_id
+        assert await hint == spec.process_id
     assert (await world.ended(spec)).exit.code == 0
+
+
+async def test_ends_are_hinted_to_the_server_that_asked_last(world: World) -> None:
+    """It reconciles now; one that only serves the API must not take the hints away."""
+    other, idle = world.make(), world.make()
+    before = asyncio.ensure_future(anext(world.runtime.changes()))
+    await asyncio.sleep(0)
+    await other.open()
+    now = asyncio.ensure_future(anext(other.changes()))
+    await asyncio.sleep(0)
+    await idle.open()
+    spec = world.spec(PROBE_MODE="exit")
+    await other.start(spec)
+    async with asyncio.timeout(10):
+        assert await now == spec.process_id
+    assert not before.done()
+    before.cancel()
+    for one in (other, idle):
+        await one.close()
 
 
 async def test_remove_leaves_nothing(world: World) -> None:
