@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from innkeeper.core.errors import Unavailable
 from innkeeper.store.migrate import migrate
 from innkeeper.store.opening import open_store
 from innkeeper.store.postgres import PostgresStore
+from innkeeper.store.postgres_link import Link
 from innkeeper.store.postgres_writes import PostgresWriteConnection
 from innkeeper.store.sqlite import SqliteStore, SqliteWriteConnection
 from innkeeper.testing.postgres_server import PostgresServer
@@ -173,3 +174,12 @@ async def postgres_rig(postgres: PostgresServer, postgres_database: str) -> Asyn
     )
     connection.gate.set()
     await store.close()
+
+
+@pytest.fixture(scope="session")
+def schema_link(postgres: PostgresServer, postgres_template: str) -> Iterator[Link]:
+    """A link to a migrated database, for looking only."""
+    name = postgres.new_database(postgres_template)
+    link = Link(postgres.url(name), writes=False)
+    yield link
+    link.close()
