@@ -1,6 +1,6 @@
 # The two commands: `make up` and `make test`. Stamp files make repeated runs quick.
 .DEFAULT_GOAL := help
-.PHONY: conformance simulate help up down install dev engine sample test test-fast check format types imports lint bench docs clean
+.PHONY: chaos conformance simulate help up down install dev engine sample test test-fast check format types imports lint bench docs clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -56,6 +56,10 @@ imports: .venv/.stamp-dev
 
 simulate: .venv/.stamp-dev ## Seeded histories of the whole life cycle: SEEDS=1000 FIRST=1
 	@$(BIN)/python -m innkeeper.testing.simulate --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1)
+
+chaos: .venv/.stamp-dev engine sample ## Break a real installation: ROUNDS=20 SEED=n RUNTIME=container|process
+	@$(BIN)/python -m innkeeper.testing.chaos --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED)) \
+	  --runtime $(or $(RUNTIME),container)
 
 bench: dev ## Measure, and write bench/results.json
 	@scripts/bench-tools.sh

@@ -124,6 +124,17 @@ class LiveServer:
         eventually(self._ready, SERVE_TIMEOUT_S, "readiness")
         return self
 
+    def start_until_up(self, timeout_s: float) -> "LiveServer":
+        """Start it again and again until it stays, as a service's supervisor does."""
+        until = time.monotonic() + timeout_s
+        while True:
+            try:
+                return self.start()
+            except AssertionError:
+                if time.monotonic() > until:
+                    raise
+                self._forget()
+
     def environment(self) -> dict[str, str]:
         """What ``serve`` and ``down`` are run with: nothing of the caller's own settings."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("INNKEEPER_", "HATHORA_"))}

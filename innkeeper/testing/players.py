@@ -63,6 +63,7 @@ class Steady:
     udp: Address
     tcp: Address
     interval_s: float = 0.02
+    timeout_s: float = ANSWER_TIMEOUT_S
     answered: int = 0
     faults: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -81,7 +82,7 @@ class Steady:
     ) -> None:
         self._stop.set()
         assert self._thread is not None
-        self._thread.join(10 * ANSWER_TIMEOUT_S)
+        self._thread.join(10 * self.timeout_s)
 
     def plays_on(self, messages: int = 10, timeout_s: float = 10.0) -> None:
         """Wait for so many more answers, or a fault. Raises ``TimeoutError``."""
@@ -92,9 +93,9 @@ class Steady:
         try:
             with (
                 socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-                socket.create_connection(self.tcp, timeout=ANSWER_TIMEOUT_S) as tcp,
+                socket.create_connection(self.tcp, timeout=self.timeout_s) as tcp,
             ):
-                udp.settimeout(ANSWER_TIMEOUT_S)
+                udp.settimeout(self.timeout_s)
                 udp.connect(self.udp)
                 while not self._stop.wait(self.interval_s):
                     self._one(udp, tcp)
