@@ -1,6 +1,6 @@
 """What a pass looks at: one app in one region, as the store has it and as the runtime shows it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -31,11 +31,15 @@ class ProcessSeen:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Everything the runtime carries for us. ``taken_at`` is when the listing began: a process that was
-    handed over later may rightly be missing from it."""
+    """Everything the runtime carries for us. ``taken_at`` is when the listing began, by the host's clock.
+
+    ``young`` are the processes that may have been started after that, so that they may rightly be missing:
+    noted as it happened, for a clock that was set back would prove living ones lost.
+    """
 
     taken_at: datetime
     seen: Mapping[str, ProcessSeen]
+    young: Collection[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +122,12 @@ class Snapshot:
         return None if self.observation is None else self.observation.seen.get(process.process_id)
 
     def lost(self, process: Process) -> bool:
-        """A record without a container: known only from a listing that began after the start was recorded."""
+        """A record without a container: known only from a listing that began after the start was done."""
         return (
             self.observation is not None
             and self.seen(process) is None
             and process.booted_at is not None
-            and process.booted_at < self.observation.taken_at
+            and process.process_id not in self.observation.young
         )
 
     def over(self, process: Process) -> bool:

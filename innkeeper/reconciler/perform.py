@@ -224,6 +224,7 @@ class Performer:
 
     async def _never_started(self, process: Process, reason: str) -> None:
         process_id = process.process_id
+        self._watch.note_started(process_id)
         await self._around.record(
             lambda tx, c: lifecycle.record_terminated(
                 tx, process_id, None, c, start_failure=reason

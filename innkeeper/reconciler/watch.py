@@ -44,6 +44,8 @@ class Watch:
         self._wake = wake
         self._listing: Listing | None = None
         self._taken_at: datetime | None = None
+        self._begun = 0  # listings
+        self._started_in: dict[str, int] = {}  # how many had begun when a process was seen started
         self._waiting: dict[str, _Waiting] = {}
         self._bound_at: dict[str, datetime] = {}
         self._something_waits = asyncio.Event()
@@ -51,13 +53,20 @@ class Watch:
     async def refresh(self) -> Listing:
         """Ask the runtime for everything it carries. Raises :class:`RuntimeAway`; then nothing is known."""
         taken_at = self._clock()
+        self._begun += 1
+        begun = self._begun
         try:
             listing = await self._runtime.observe()
         except RuntimeAway:
             self.forget()
             raise
         self._listing, self._taken_at = listing, taken_at
+        self._started_in = {p: n for p, n in self._started_in.items() if n >= begun}
         return listing
+
+    def note_started(self, process_id: str) -> None:
+        """The runtime has just started it: listings that have begun by now may not show it."""
+        self._started_in[process_id] = self._begun
 
     def forget(self) -> None:
         """The runtime is away: what it showed last proves nothing."""
@@ -96,7 +105,7 @@ class Watch:
                 )
             elif shown is not None:
                 seen[process.process_id] = self._complete(process, shown, ports[process.process_id])
-        return Observation(self._taken_at, seen)
+        return Observation(self._taken_at, seen, frozenset(self._started_in))
 
     def _complete(
         self, process: Process, shown: ProcessSeen, ports: tuple[PortSpec, ...]

@@ -113,9 +113,11 @@ def test_unseen_is_not_unbound() -> None:
 def test_lost_is_told_only_by_a_listing_that_began_after_the_boot() -> None:
     record = running(booted_at=after(10), started_at=after(10))
     facts = {"dep": DeploymentFacts("dep", 7777, True)}
-    for taken_at, expected in [(after(10), []), (after(10.001), [act.MarkTerminated("p", None)])]:
-        snapshot = Snapshot(False, (record,), facts, Observation(taken_at, {}), Limits())
-        assert decide(snapshot, after(11)) == expected
+    for young, expected in [({"p"}, []), ((), [act.MarkTerminated("p", None)])]:
+        for taken_at in (after(0), after(100)):  # a clock that is set back or forward proves nothing
+            observation = Observation(taken_at, {}, young)
+            snapshot = Snapshot(False, (record,), facts, observation, Limits())
+            assert decide(snapshot, after(11)) == expected
 
 
 def test_nothing_is_lost_while_the_engine_is_away() -> None:

@@ -88,3 +88,15 @@ async def test_a_look_that_fails_is_repeated() -> None:
     watch.expect_bind(("app", "Tokyo"), "p", (DEFAULT,))
     await look_once(watch)
     assert woken == [("app", "Tokyo")]
+
+
+async def test_a_process_is_young_to_every_listing_that_had_begun_when_it_started() -> None:
+    """Whatever the clock says: it may be set back between a listing and a start."""
+    watch, _ = watch_of(OneGame(), NOON)
+    await watch.refresh()
+    watch.note_started("q")
+    first = watch.observation((), {})
+    assert first is not None and set(first.young) == {"q"}
+    await watch.refresh()
+    second = watch.observation((), {})
+    assert second is not None and not second.young
