@@ -1,8 +1,9 @@
 """What the tests of the whole program share: the game, and the official SDK in one Node process."""
 
+import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from innkeeper.testing.live_studio import archive
 from innkeeper.testing.official_sdk import Bridge
 from innkeeper.testing.postgres_fixtures import postgres, postgres_database, postgres_template
+from innkeeper.testing.postgres_server import PostgresServer
 
 __all__ = ["postgres", "postgres_database", "postgres_template"]
 
@@ -60,3 +62,28 @@ def game(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def runtime(request: pytest.FixtureRequest) -> str:
     """Both runtimes, one after the other."""
     return str(request.param)
+
+
+# Each runtime with one of the stores; INNKEEPER_TEST_STORES=other swaps them, so that two runs try all four.
+USUAL_STORES = {"process": "postgresql", "container": "sqlite"}
+OTHER_STORES = {"process": "sqlite", "container": "postgresql"}
+
+
+@pytest.fixture(scope="session")
+def on_database(
+    runtime: str, request: pytest.FixtureRequest
+) -> Iterator[Callable[[], dict[str, str]]]:
+    """Gives a server the settings for a new database, of the kind that goes with its runtime."""
+    other = os.environ.get("INNKEEPER_TEST_STORES") == "other"
+    made: list[str] = []
+
+    def new() -> dict[str, str]:
+        if (OTHER_STORES if other else USUAL_STORES)[runtime] == "sqlite":
+            return {}
+        server: PostgresServer = request.getfixturevalue("postgres")
+        made.append(server.new_database())
+        return {"INNKEEPER_DATABASE": server.url(made[-1])}
+
+    yield new
+    for name in made:
+        request.getfixturevalue("postgres").drop(name)

@@ -3,9 +3,10 @@
 import contextlib
 import os
 import signal
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+
+from innkeeper.testing.live_database import opened
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -95,13 +96,12 @@ class Held:
     sandboxes: int
 
 
-def held(database: Path) -> Held:
+def held(data_dir: Path, database_url: str | None = None) -> Held:
     """What an installation's store says is in use."""
-    store = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)
-    try:
+    with opened(data_dir, database_url) as ask:
 
-        def number(sql: str) -> int:
-            return int(store.execute(sql).fetchone()[0])
+        def number(statement: str) -> int:
+            return int(ask(statement)[0][0])
 
         return Held(
             number("SELECT count(*) FROM processes WHERE terminated_at IS NULL"),
@@ -110,5 +110,3 @@ def held(database: Path) -> Held:
             number("SELECT coalesce(sum(memory_mb_promised), 0) FROM machine"),
             number("SELECT count(*) FROM sandboxes"),
         )
-    finally:
-        store.close()

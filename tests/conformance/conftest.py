@@ -2,14 +2,14 @@
 
 import json
 import os
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from innkeeper.testing.live import ADMIN_TOKEN, LiveServer, live_server
+from innkeeper.testing.live_database import opened
 from innkeeper.testing.live_studio import LiveStudio, ScopedClients
 from innkeeper.testing.local_issuer import LocalIssuer
 from innkeeper.testing.official_sdk import Bridge, Sdk
@@ -67,9 +67,12 @@ def issuer() -> Iterator[LocalIssuer]:
 
 @pytest.fixture(scope="session")
 def live(
-    runtime: str, tmp_path_factory: pytest.TempPathFactory, issuer: LocalIssuer
+    runtime: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    issuer: LocalIssuer,
+    on_database: Callable[[], dict[str, str]],
 ) -> Iterator[LiveServer]:
-    settings = {**SETTINGS, **issuer.settings}
+    settings = {**SETTINGS, **issuer.settings, **on_database()}
     with live_server(runtime, tmp_path_factory.mktemp(runtime), settings) as server:
         yield server
 
@@ -94,19 +97,17 @@ def anyone(bridge: Bridge, live: LiveServer) -> Sdk:
 @pytest.fixture(scope="session")
 def stranger(bridge: Bridge, live: LiveServer) -> Sdk:
     """An admin of another organization, which no operation of this slice can make."""
-    store = sqlite3.connect(live.data_dir / "innkeeper.db", timeout=30)
-    with store:
-        store.execute(
+    with opened(live.data_dir, live.settings.get("INNKEEPER_DATABASE")) as ask:
+        ask(
             "INSERT INTO orgs (org_id, name, max_requested_memory_mb, created_at) VALUES (?, ?, ?, ?)",
-            ("org-of-strangers", "strangers", 8192, 0),
+            *("org-of-strangers", "strangers", 8192, 0),
         )
         digest = sha256(OTHER_TOKEN.encode()).hexdigest()
-        store.execute(
+        ask(
             "INSERT INTO org_tokens (org_token_id, org_id, name, token_hash, last_four, status,"
             " created_by, created_at) VALUES (?, ?, ?, ?, ?, 'active', ?, 0)",
-            ("org-token-strangers", "org-of-strangers", "theirs", digest, "tion", "test"),
+            *("org-token-strangers", "org-of-strangers", "theirs", digest, "tion", "test"),
         )
-    store.close()
     return bridge.client(serverURL=live.url, hathoraDevToken=OTHER_TOKEN)
 
 

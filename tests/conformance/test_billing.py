@@ -1,14 +1,13 @@
 """BillingV1 through the SDK: what is upcoming, and a month that is closed once, whatever ends when (8.6)."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 
 from innkeeper.testing.live import ADMIN_TOKEN, LiveServer, eventually, live_server
+from innkeeper.testing.live_database import opened
 from innkeeper.testing.live_studio import Json, LiveStudio
 from innkeeper.testing.official_sdk import Bridge, Sdk, refused
 
@@ -23,9 +22,14 @@ PRICES = {
 
 
 @pytest.fixture(scope="module")
-def ledger(runtime: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def ledger(
+    runtime: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    on_database: Callable[[], dict[str, str]],
+) -> Iterator[LiveServer]:
     """A server of its own, with prices."""
-    with live_server(runtime, tmp_path_factory.mktemp(f"bills-{runtime}"), PRICES) as server:
+    settings = {**PRICES, **on_database()}
+    with live_server(runtime, tmp_path_factory.mktemp(f"bills-{runtime}"), settings) as server:
         yield server
 
 
@@ -114,22 +118,20 @@ def test_a_month_is_closed_once(payer: Sdk, ledger: LiveServer, played: Json) ->
 
 def move_to_last_month(ledger: LiveServer) -> int:
     """Every process of the store ran some 40 days earlier; the month it ran in then."""
-    with closing(sqlite3.connect(ledger.data_dir / "innkeeper.db", timeout=30)) as store, store:
-        (first,) = store.execute("SELECT MIN(started_at) FROM processes").fetchone()
+    with opened(ledger.data_dir, ledger.settings.get("INNKEEPER_DATABASE")) as ask:
+        ((first,),) = ask("SELECT MIN(started_at) FROM processes")
         now = datetime.now(UTC)
         last_month = datetime(now.year - (now.month == 1), now.month - 1 or 12, 2, tzinfo=UTC)
         shift = round(last_month.timestamp() * 1000) - first
         for column in ("created_at", "scheduled_at", "attempted_at", "booted_at", "started_at",
                        "stopping_at", "term_sent_at", "kill_sent_at", "terminated_at"):  # fmt: skip
-            store.execute(f"UPDATE processes SET {column} = {column} + {shift}")
+            ask(f"UPDATE processes SET {column} = {column} + {shift}")
         # What was folded already stands in this month: move it, too.
-        store.execute(f"UPDATE metered_months SET month = {last_month:%Y%m}")
+        ask(f"UPDATE metered_months SET month = {last_month:%Y%m}")
     return int(f"{last_month:%Y%m}")
 
 
 def billed(ledger: LiveServer) -> int:
-    with closing(sqlite3.connect(ledger.data_dir / "innkeeper.db", timeout=30)) as store:
-        (sum_,) = store.execute(
-            "SELECT SUM(quantity) FROM invoice_items WHERE kind = 'vcpu'"
-        ).fetchone()
+    with opened(ledger.data_dir, ledger.settings.get("INNKEEPER_DATABASE")) as ask:
+        ((sum_,),) = ask("SELECT SUM(quantity) FROM invoice_items WHERE kind = 'vcpu'")
         return int(sum_)

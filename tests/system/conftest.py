@@ -1,6 +1,6 @@
 """A live Innkeeper that a test may kill as it likes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,10 @@ SETTINGS = {
 
 
 @pytest.fixture
-def server(runtime: str, tmp_path: Path) -> Iterator[LiveServer]:
-    with live_server(runtime, tmp_path, SETTINGS) as made:
+def server(
+    runtime: str, tmp_path: Path, on_database: Callable[[], dict[str, str]]
+) -> Iterator[LiveServer]:
+    with live_server(runtime, tmp_path, {**SETTINGS, **on_database()}) as made:
         yield made
 
 

@@ -151,15 +151,15 @@ def test_kill_9_breaks_no_promise(server: LiveServer, studio: LiveStudio, game: 
 
 def check_nothing_is_left(server: LiveServer, story: Story) -> None:
     """After everything was stopped: no game, no port, no promise, no remains."""
-    database = server.data_dir / "innkeeper.db"
+    where = server.data_dir, server.settings.get("INNKEEPER_DATABASE")
 
     def over() -> bool:
-        held = host_facts.held(database)
+        held = host_facts.held(*where)
         return (held.live_processes, held.remains) == (0, 0) and held.sandboxes == 0
 
-    eventually(over, 60, f"nothing is left: {host_facts.held(database)}")
+    eventually(over, 60, f"nothing is left: {host_facts.held(*where)}")
     assert host_facts.games(story.app_id, "tag") == {}
-    held = host_facts.held(database)
+    held = host_facts.held(*where)
     assert (held.ports, held.memory_mb_promised) == (0, 0), held
     done = server.down()
     assert done.returncode == 0, done.stderr
