@@ -23,6 +23,7 @@ STATUSES: Mapping[type[errors.InnkeeperError], int] = {
     errors.StateConflict: 400,
     errors.PaymentRequired: 402,
     errors.Exhausted: 429,
+    errors.NoCapacity: 429,
     errors.Gone: 410,
     errors.TooLarge: 413,
     errors.TimedOut: 408,

@@ -106,6 +106,24 @@ class HoldProcesses:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class PlaceRoom:
+    """Allocate the room that has waited for longest, if there is capacity by now; ``short`` is what was
+    missing before.
+    """
+
+    room_id: str
+    short: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndWaiting:
+    """End a room that has waited for as long as it may, with the reason."""
+
+    room_id: str
+    reason: str
+
+
 ProcessAction = (
     StartProcess
     | MarkBooted
@@ -118,5 +136,5 @@ ProcessAction = (
     | MarkTerminated
     | RemoveRemains
 )
-RegionAction = CreateProcess | HoldProcesses
+RegionAction = CreateProcess | HoldProcesses | PlaceRoom | EndWaiting
 Action = ProcessAction | RegionAction

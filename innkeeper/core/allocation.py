@@ -5,7 +5,7 @@ contract.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from innkeeper.core.actions import (
@@ -16,7 +16,7 @@ from innkeeper.core.actions import (
     ProcessAction,
     RegionAction,
 )
-from innkeeper.core.processes import REPLACED, SCALED_DOWN, Process
+from innkeeper.core.processes import GAVE_WAY, REPLACED, SCALED_DOWN, Process
 from innkeeper.core.snapshot import Limits, Snapshot, Wanted
 
 CREATES_PER_PASS = 8
@@ -74,6 +74,10 @@ class _Board:
         self.ready = sum(p.started_at is not None for p in self.live)
         wanted = snapshot.wanted
         self.latest = None if wanted is None else wanted.deployment_id
+        self.rooms_wait_here = bool(snapshot.waiting)
+        self.giving_way = any(
+            p.stop_reason == GAVE_WAY and p.terminated_at is None for p in snapshot.processes
+        )
         self.create_after = now if wanted is None else _create_after(wanted, snapshot, now)
 
     def concerned(self, wanted: Wanted) -> bool:
@@ -205,6 +209,11 @@ def _scale_down(board: _Board, wanted: Wanted, ready_min: int) -> None:
     newest.sort(key=lambda p: p.started_at is not None)
     for process in newest[: max(surplus, 0)]:
         board.stop(process, SCALED_DOWN, ready_min)
+    if wanted.rooms_wait and not board.giving_way:
+        # One at a time: the others come in only where that was not enough.
+        pool = [p for p in newest if p.made_for == "pool" and p.process_id not in board.actions]
+        for process in pool[:1]:
+            board.stop(process, GAVE_WAY, ready_min)
     held = [p for p in reversed(board.fresh()) if p.rooms_allocated]
     target = 0 if static is None else static.target_processes
     ours = [p for p in held if p.made_for == "allocation"]
@@ -238,8 +247,10 @@ def _idle_ones(
 def _grow(board: _Board, wanted: Wanted) -> tuple[RegionAction, ...]:
     """Below the count: new ones of the latest deployment, without rooms, as far as max allows."""
     latest, hold, fresh = wanted.deployment_id, wanted.hold, board.fresh()
+    if wanted.rooms_wait:
+        wanted = replace(wanted, reserve=0)  # What there is goes to rooms that players wait for.
     missing = _count(fresh, wanted) - len(fresh)
-    if latest is None or missing <= 0:
+    if latest is None or missing <= 0 or board.rooms_wait_here:
         return ()
     if not wanted.startable:
         told = hold is not None and (hold.deployment_id, hold.reason) == (latest, NOT_STARTABLE)

@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 from innkeeper.core.actions import (
     Action,
+    EndWaiting,
     KillProcess,
     MarkBooted,
     MarkIdle,
     MarkStarted,
     MarkStopping,
     MarkTerminated,
+    PlaceRoom,
     ProcessAction,
     RemoveRemains,
     SignalProcess,
@@ -28,6 +30,7 @@ from innkeeper.core.processes import (
     bind_failed,
     start_timed_out,
 )
+from innkeeper.core.rooms import no_capacity
 from innkeeper.core.snapshot import DeploymentFacts, Limits, Observation, ProcessSeen, Snapshot
 
 
@@ -39,7 +42,17 @@ def decide(snapshot: Snapshot, now: datetime) -> list[Action]:
         action = _next_action(process, snapshot, planned, now)
         if action is not None:
             actions.append(action)
-    return [*actions, *planned.more]
+    return [*actions, *planned.more, *_waiting(snapshot, now)]
+
+
+def _waiting(snapshot: Snapshot, now: datetime) -> list[Action]:
+    """Rooms that wait: those whose time is over end, and the first of the others is tried again."""
+    if snapshot.app_deleted:
+        return []
+    late = [room for room in snapshot.waiting if now >= room.deadline]
+    rest = [room for room in snapshot.waiting if now < room.deadline]
+    ends = [EndWaiting(room.room_id, no_capacity(room.region, room.short)) for room in late]
+    return [*ends, *(PlaceRoom(room.room_id, room.short) for room in rest[:1])]
 
 
 def _next_action(

@@ -8,6 +8,7 @@ InnkeeperError
 ├── StateConflict       the thing's state does not allow what was asked
 ├── PaymentRequired     refused for payment or monthly hours
 ├── Exhausted           full or too many, for now; carries ``retry_after_s``
+│   └── NoCapacity      no room for one more process; may be waited for
 ├── Gone                it was here and is past its retention
 ├── TooLarge            a body or upload is above its limit
 ├── TimedOut            the request was not received or finished in time
@@ -79,6 +80,17 @@ class Exhausted(InnkeeperError):
     def __init__(self, message: str, retry_after_s: int = 5) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class NoCapacity(Exhausted):
+    """There is no room for one more process now, which may be waited for.
+
+    ``machine``: this machine's capacity is short, so that it helps when anybody's process ends.
+    """
+
+    def __init__(self, message: str, retry_after_s: int = 10, *, machine: bool = False) -> None:
+        super().__init__(message, retry_after_s)
+        self.machine = machine
 
 
 class Gone(InnkeeperError):

@@ -33,6 +33,7 @@ KINDS: tuple[EventKind, ...] = EventKind.__args__  # type: ignore[attr-defined]
 ON_RUNNING = "a running process had a free slot"
 ON_STARTING = "a starting process had a free slot"
 ON_NEW = "no process had a free slot: a new one was made"
+IN_LINE = "no process had a free slot, and there was no capacity for a new one: it waits"
 NEVER_PLACED = "a local lobby: it runs on a player's machine"
 
 # Why a process is where it is in its life; what else moves it carries its own reason.

@@ -16,6 +16,11 @@ DESTROYED_BY_REQUEST = "destroyed by API request"
 SUSPENDED_BY_REQUEST = "suspended by API request"
 
 
+def no_capacity(region: str, short: str) -> str:
+    """The reason of a room that waited in vain; ``short`` says what was missing (behaviour.md 4.6)."""
+    return f"No capacity in {region}: {short}"
+
+
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """One placement of a room on a process, past or present."""

@@ -81,6 +81,7 @@ class Wanted:
     ``deployment_id`` is its latest deployment; ``startable`` says whether that one's image is still there.
     ``reserve`` is how many processes without rooms it keeps beyond those that hold some. ``quick_ends`` are
     the moments at which processes of the latest deployment ended by themselves, soon after they began.
+    ``rooms_wait``: somewhere in the installation a room waits for what the machine may give back.
     """
 
     deployment_id: str | None
@@ -89,6 +90,17 @@ class Wanted:
     reserve: int = 0
     hold: Hold | None = None
     quick_ends: tuple[datetime, ...] = ()
+    rooms_wait: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRoom:
+    """A room that waits for capacity; ``short`` says what was missing when it was last tried."""
+
+    room_id: str
+    region: str
+    deadline: datetime
+    short: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +120,7 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One app in one region. ``observation`` is ``None`` while the engine is away: then nothing is known
-    to be lost, and only what the store alone can tell is decided."""
+    to be lost, and only what the store alone can tell is decided. ``waiting`` is in the rooms' order."""
 
     app_deleted: bool
     processes: tuple[Process, ...]
@@ -116,6 +128,7 @@ class Snapshot:
     observation: Observation | None
     limits: Limits = field(default_factory=Limits)
     wanted: Wanted | None = None
+    waiting: tuple[WaitingRoom, ...] = ()
 
     def seen(self, process: Process) -> ProcessSeen | None:
         """What the runtime shows of it."""

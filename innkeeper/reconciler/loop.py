@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 
-from innkeeper.core.actions import Action, CreateProcess, HoldProcesses
+from innkeeper.core.actions import Action, RegionAction
 from innkeeper.core.decide import decide
 from innkeeper.core.errors import InnkeeperError, RuntimeAway
 from innkeeper.core.orphans import orphans
@@ -107,6 +107,7 @@ class Reconciler:
             observation=self.watch.observation(loaded.processes, ports),
             limits=around.policy.limits,
             wanted=loaded.wanted,
+            waiting=loaded.waiting,
         )
         by_id = {p.process_id: p for p in loaded.processes}
         for process in loaded.processes:
@@ -114,7 +115,7 @@ class Reconciler:
                 self.watch.expect_bind(key, process.process_id, ports[process.process_id])
         actions = decide(snapshot, around.clock())
         for action in actions:
-            if isinstance(action, CreateProcess | HoldProcesses):
+            if isinstance(action, RegionAction):
                 work = partial(self._performer.perform_in, key, action)
                 self._hand_out(key, (key, action), _told(action, key), work)
             else:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from innkeeper.core.actions import (
     CreateProcess,
+    EndWaiting,
     HoldProcesses,
     KillProcess,
     MarkBooted,
@@ -17,6 +18,7 @@ from innkeeper.core.actions import (
     MarkStarted,
     MarkStopping,
     MarkTerminated,
+    PlaceRoom,
     ProcessAction,
     RegionAction,
     RemoveRemains,
@@ -26,6 +28,7 @@ from innkeeper.core.actions import (
 from innkeeper.core.errors import (
     Exhausted,
     LeaseLost,
+    NoCapacity,
     NotFound,
     PaymentRequired,
     PortTaken,
@@ -47,7 +50,7 @@ from innkeeper.interfaces import (
 from innkeeper.reconciler.lease import Tenure
 from innkeeper.reconciler.specs import process_spec
 from innkeeper.reconciler.watch import Watch
-from innkeeper.usecases import allocations, leases, lifecycle, made_ahead, metering
+from innkeeper.usecases import allocations, leases, lifecycle, made_ahead, metering, waiting
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -156,17 +159,43 @@ class Performer:
 
     async def perform_in(self, key: LockKey, action: RegionAction) -> bool:
         """What is about a whole region. True: something changed, so look again at once."""
-        around, deployment_id = self._around, action.deployment_id
-        reason = action.reason if isinstance(action, HoldProcesses) else ""
-        if isinstance(action, CreateProcess):
-            made_for = action.made_for
-            try:
-                return await around.record(
-                    lambda tx, c: made_ahead.create(tx, key, deployment_id, made_for, c), key
+        around = self._around
+        match action:
+            case CreateProcess():
+                return await self._create(key, action)
+            case HoldProcesses(deployment_id=deployment_id, reason=reason):
+                await around.record(
+                    lambda tx, c: allocations.hold(tx, key, deployment_id, reason, c), key
                 )
-            except (Exhausted, NotFound, PaymentRequired) as refused:
-                reason = refused.message
+                return False
+            case PlaceRoom(room_id=room_id, short=short):
+                return await self._place(key, room_id, short)
+            case EndWaiting(room_id=room_id, reason=reason):
+                return await around.record(lambda tx, c: waiting.end(tx, room_id, reason, c), key)
+
+    async def _create(self, key: LockKey, action: CreateProcess) -> bool:
+        around, deployment_id, made_for = self._around, action.deployment_id, action.made_for
+        try:
+            return await around.record(
+                lambda tx, c: made_ahead.create(tx, key, deployment_id, made_for, c), key
+            )
+        except (Exhausted, NotFound, PaymentRequired) as refused:
+            reason = refused.message
         await around.record(lambda tx, c: allocations.hold(tx, key, deployment_id, reason, c), key)
+        return False
+
+    async def _place(self, key: LockKey, room_id: str, short: str) -> bool:
+        """One that cannot be placed waits on, unless waiting does not help."""
+        around = self._around
+        try:
+            return await around.record(lambda tx, c: waiting.place(tx, room_id, c), key)
+        except NoCapacity as full:
+            still = full
+        except (Exhausted, NotFound, PaymentRequired) as refused:
+            reason = refused.message
+            return await around.record(lambda tx, c: waiting.end(tx, room_id, reason, c), key)
+        if still.message != short:
+            await around.record(lambda tx, c: waiting.still_short(tx, room_id, still), key)
         return False
 
     async def _start(self, process: Process) -> None:
@@ -195,6 +224,7 @@ class Performer:
             log.warning("process %s: %s", process_id, reason)
             await self._never_started(process, reason)
             return
+        self._watch.note_started(process_id)
         # Most games bind at once: one commit then tells both, and no other pass is needed.
         bound_at = await self._watch.bound_soon(process_id, spec.ports, self._bind_patience_s)
         if bound_at is None:
@@ -224,7 +254,6 @@ class Performer:
 
     async def _never_started(self, process: Process, reason: str) -> None:
         process_id = process.process_id
-        self._watch.note_started(process_id)
         await self._around.record(
             lambda tx, c: lifecycle.record_terminated(
                 tx, process_id, None, c, start_failure=reason

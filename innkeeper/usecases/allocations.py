@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from innkeeper.core.errors import Exhausted
+from innkeeper.core.errors import NoCapacity
 from innkeeper.core.moments import from_ms, to_ms
 from innkeeper.core.service_config import SYSTEM_PROCESSES_MAX
 from innkeeper.core.snapshot import Hold, StaticAllocation, Wanted
@@ -58,6 +58,7 @@ def drop(tx: Tx, app_id: str) -> None:
     tx.run("allocations.delete_static", app_id=app_id)
     tx.run("allocations.delete_pools", app_id=app_id)
     tx.run("allocations.delete_holds", app_id=app_id)
+    tx.run("waiting.leave_app", app_id=app_id)
 
 
 def load_wanted(tx: Tx, key: tuple[str, str], now: datetime) -> tuple[bool, Wanted]:
@@ -84,6 +85,7 @@ def load_wanted(tx: Tx, key: tuple[str, str], now: datetime) -> tuple[bool, Want
         reserve=row["reserve"] or 0,
         hold=hold,
         quick_ends=ends,
+        rooms_wait=bool(row["rooms_wait"]),
     )
     return row["deleted_at"] is not None, wanted
 
@@ -105,10 +107,10 @@ def _quick_ends(
 
 
 def check_max(tx: Tx, app_id: str, region: str) -> None:
-    """Raise :class:`Exhausted` where the region's ``maxProcesses`` live already (behaviour.md 8.7)."""
+    """Raise :class:`NoCapacity` where the region's ``maxProcesses`` live already (behaviour.md 8.7)."""
     row = tx.one("allocations.max_and_live", app_id=app_id, region=region)
     if row is not None and row["live"] >= row["max_processes"]:
-        raise Exhausted(
+        raise NoCapacity(
             f"maxProcesses of the static allocation in {region} is reached: {row['max_processes']}."
             " Wait until a process ends, or raise it in the app's serviceConfig",
             MAX_RETRY_S,

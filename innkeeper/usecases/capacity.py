@@ -9,7 +9,7 @@ import msgspec
 
 from innkeeper.core.capacity import SANDBOX_MEMORY_MB, Machine, Promised, shortage
 from innkeeper.core.catalog import Deployment
-from innkeeper.core.errors import Exhausted
+from innkeeper.core.errors import NoCapacity
 from innkeeper.core.moments import to_ms
 from innkeeper.core.processes import ExposedPort
 from innkeeper.interfaces import Context, Tx
@@ -34,7 +34,7 @@ def lock(tx: Tx) -> None:
 
 
 def take_capacity(tx: Tx, cpu_millis: int, memory_mb: int) -> None:
-    """Promise CPU and memory; raises :class:`Exhausted` naming what is short (clarifications: a
+    """Promise CPU and memory; raises :class:`NoCapacity` naming what is short (clarifications: a
     full machine).
     """
     if tx.run("capacity.take", cpu_millis=cpu_millis, memory_mb=memory_mb):
@@ -44,9 +44,10 @@ def take_capacity(tx: Tx, cpu_millis: int, memory_mb: int) -> None:
     machine = Machine(row["cpu_millis"], row["memory_mb"])
     promised = Promised(row["cpu_millis_promised"], row["memory_mb_promised"])
     short = shortage(machine, promised, cpu_millis, memory_mb)
-    raise Exhausted(
+    raise NoCapacity(
         f"The machine is full: {short}. Stop a process, or ask for less in the deployment",
         FULL_RETRY_S,
+        machine=True,
     )
 
 
@@ -56,7 +57,7 @@ def give_back_capacity(tx: Tx, cpu_millis: int, memory_mb: int) -> None:
 
 
 def take_seat(tx: Tx, process_id: str, deployment: Deployment, context: Context) -> Seat:
-    """A ready sandbox of the deployment with its ports, or ports of its own. Raises :class:`Exhausted`."""
+    """A ready sandbox of the deployment with its ports, or ports of its own. Raises :class:`NoCapacity`."""
     ready = tx.one("sandboxes.take", process_id=process_id, deployment_id=deployment.deployment_id)
     if ready is not None:
         tx.run("capacity.pass_ports_on", sandbox_id=ready["sandbox_id"], process_id=process_id)
@@ -67,7 +68,7 @@ def take_seat(tx: Tx, process_id: str, deployment: Deployment, context: Context)
 
 
 def take_ports(tx: Tx, owner: str, count: int, context: Context) -> list[int]:
-    """``count`` host ports for a process or sandbox. Raises :class:`Exhausted` when too few are
+    """``count`` host ports for a process or sandbox. Raises :class:`NoCapacity` when too few are
     free and rested.
     """
     lock(tx)
@@ -81,14 +82,17 @@ def take_ports(tx: Tx, owner: str, count: int, context: Context) -> list[int]:
     return ports
 
 
-def _ports_short(tx: Tx, now: int) -> Exhausted:
+def _ports_short(tx: Tx, now: int) -> NoCapacity:
     resting = tx.one("capacity.next_port_free")
     if resting is None or resting["free_at"] is None:
-        return Exhausted(
-            "The machine is full: every host port of the range is in use", FULL_RETRY_S
+        return NoCapacity(
+            "The machine is full: every host port of the range is in use",
+            FULL_RETRY_S,
+            machine=True,
         )
     wait_s = max(1, -(-(resting["free_at"] - now) // 1000))
-    return Exhausted(f"The machine is full: host ports are at rest for {wait_s} s more", wait_s)
+    why = f"The machine is full: host ports are at rest for {wait_s} s more"
+    return NoCapacity(why, wait_s, machine=True)
 
 
 def give_back_ports(tx: Tx, owner: str, context: Context) -> None:

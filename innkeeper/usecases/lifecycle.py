@@ -11,9 +11,9 @@ from innkeeper.core.events import NOBODY_THERE, ORPHAN, PORTS_BOUND, SIGKILL, SI
 from innkeeper.core.moments import maybe_from_ms, to_ms
 from innkeeper.core.processes import Exit, Process, ended_as_failed, exit_reason
 from innkeeper.core.rooms import PROCESS_ENDED
-from innkeeper.core.snapshot import DeploymentFacts, Wanted
+from innkeeper.core.snapshot import DeploymentFacts, WaitingRoom, Wanted
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import allocations, capacity, journal, lobbies, processes
+from innkeeper.usecases import allocations, capacity, journal, lobbies, processes, waiting
 
 PORT_QUARANTINE = timedelta(minutes=10)
 
@@ -29,6 +29,7 @@ class Loaded:
     deployments: dict[str, DeploymentFacts]
     ports: dict[str, tuple[ContainerPort, ...]]
     wanted: Wanted
+    waiting: tuple[WaitingRoom, ...]
 
 
 def load(tx: Tx, key: tuple[str, str], now: datetime) -> Loaded:
@@ -48,7 +49,7 @@ def load(tx: Tx, key: tuple[str, str], now: datetime) -> Loaded:
     rows = tx.all("processes.unfinished", app_id=app_id, region=region)
     deleted, wanted = allocations.load_wanted(tx, key, now)
     found = tuple(processes.process_from(row) for row in rows)
-    return Loaded(deleted, found, facts, ports, wanted)
+    return Loaded(deleted, found, facts, ports, wanted, waiting.queue(tx, key))
 
 
 def unfinished_keys(tx: Tx) -> list[tuple[str, str]]:
@@ -167,6 +168,7 @@ def record_terminated(
     )
     capacity.give_back_capacity(tx, process.cpu_millis, process.memory_mb)
     tx.run("allocations.retry_holds", now=to_ms(context.now))
+    waiting.wake_those_who_wait(tx, context)
     if process.started_at is None and failed:
         tx.run(
             "processes.start_failed", deployment_id=process.deployment_id, now=to_ms(context.now)

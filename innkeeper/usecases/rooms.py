@@ -7,13 +7,16 @@ from typing import NamedTuple
 from innkeeper.core.accounts import Caller
 from innkeeper.core.catalog import Deployment
 from innkeeper.core.errors import Invalid, NotFound, StateConflict
-from innkeeper.core.events import NEVER_PLACED, ON_NEW, ON_RUNNING, ON_STARTING, for_room
+from innkeeper.core.events import (
+    NEVER_PLACED,
+)
 from innkeeper.core.lobbies import Visibility
 from innkeeper.core.moments import from_ms, maybe_from_ms, to_ms
-from innkeeper.core.processes import ExposedPort
 from innkeeper.core.rooms import DESTROYED_BY_REQUEST, SUSPENDED_BY_REQUEST, Allocation, Room
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import apps, deployments, journal, made_ahead, processes
+from innkeeper.usecases import apps, deployments, journal, processes
+from innkeeper.usecases.room_places import PlacedRoom as PlacedRoom
+from innkeeper.usecases.room_places import Where, allocate, placed_at, put_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +30,7 @@ class NewRoom:
     deployment_id: str | None = None
     client_ips: tuple[str, ...] = ()
     lobby_visibility: Visibility | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedRoom:
-    """A room and where it is. ``ports`` are empty while its process is starting."""
-
-    room_id: str
-    process_id: str | None
-    ports: tuple[ExposedPort, ...]
-
-    @property
-    def active(self) -> bool:
-        """Whether players can connect now."""
-        return bool(self.ports)
+    wait_s: float = 0.0  # how long the caller waits for players to be able to connect
 
 
 def create_room(tx: Tx, caller: Caller, wanted: NewRoom, context: Context) -> PlacedRoom:
@@ -80,30 +70,17 @@ def open_room(tx: Tx, planned: PlannedRoom, context: Context) -> PlacedRoom:
     """The room with its slot. Raises :class:`Exhausted` where a new process finds no place."""
     wanted, room_id = planned.wanted, planned.room_id
     if planned.deployment_id is None:
-        return _insert(tx, planned, PlacedRoom(room_id, None, ()), NEVER_PLACED, context)
-    slot = _take_slot(tx, wanted.app_id, wanted.region, planned.deployment_id, context)
-    if slot is not None:
-        return _insert(tx, planned, _placed(room_id, slot), _why(slot), context)
-    deployment = planned.deployment or deployments.require(tx, wanted.app_id, planned.deployment_id)
-    process_id = processes.new_process(
-        tx, planned.org_id, deployment, wanted.region, room_id, context, for_room(room_id)
-    )
-    return _insert(tx, planned, PlacedRoom(room_id, process_id, ()), ON_NEW, context)
+        return insert(tx, planned, PlacedRoom(room_id, None, ()), NEVER_PLACED, context)
+    where = Where(planned.org_id, wanted.app_id, wanted.region)
+    chosen = planned.deployment or planned.deployment_id
+    placed, cause = allocate(tx, where, chosen, room_id, context)
+    return insert(tx, planned, placed, cause, context)
 
 
-def _take_slot(
-    tx: Tx, app_id: str, region: str, deployment_id: str, context: Context
-) -> Row | None:
-    """A free slot; one on a process that drains because it was not needed comes before a new process."""
-    slot = tx.one("processes.take_slot", deployment_id=deployment_id, region=region)
-    if slot is None and made_ahead.reopen(tx, (app_id, region), deployment_id, "room", context):
-        slot = tx.one("processes.take_slot", deployment_id=deployment_id, region=region)
-    return slot
-
-
-def _insert(
+def insert(
     tx: Tx, planned: PlannedRoom, placed: PlacedRoom, cause: str, context: Context
 ) -> PlacedRoom:
+    """The room's record, where it was placed, if it was, and why there."""
     now, wanted = to_ms(context.now), planned.wanted
     journal.of_new_room(
         tx,
@@ -126,7 +103,11 @@ def _insert(
         "created_at": now,
     }
     if wanted.lobby_visibility is None:
-        tx.put("rooms.insert", **row)
+        if placed.process_id is None:
+            del row["process_id"], row["room_allocation_id"], row["scheduled_at"]
+            tx.put("rooms.insert_waiting", **row)
+        else:
+            tx.put("rooms.insert", **row)
         return placed
     status = "active"
     if placed.process_id is None:
@@ -162,16 +143,6 @@ def _room_id(tx: Tx, wanted: NewRoom, context: Context) -> str:
     if tx.one("rooms.exists", room_id=wanted.room_id) is not None:
         raise StateConflict(f'roomId "{wanted.room_id}" already exists')
     return wanted.room_id
-
-
-def _why(slot: Row) -> str:
-    return ON_STARTING if slot["started_at"] is None else ON_RUNNING
-
-
-def _placed(room_id: str, slot: Row) -> PlacedRoom:
-    ready = slot["started_at"] is not None
-    ports = processes.exposed_ports(slot["exposed_ports"]) if ready else ()
-    return PlacedRoom(room_id, slot["process_id"], ports)
 
 
 def room_from(row: Row, allocations: tuple[Allocation, ...] = ()) -> Room:
@@ -232,7 +203,9 @@ def destroy_room(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Conte
     tx.run("rooms.destroy", room_id=room_id, now=now, reason=DESTROYED_BY_REQUEST)
     if row["process_id"] is not None:
         tx.run("processes.free_slot", process_id=row["process_id"], now=now)
-        context.wake.append((app_id, row["region"]))
+    elif row["status"] == "scheduling":
+        tx.run("waiting.leave", room_id=room_id)
+    context.wake.append((app_id, row["region"]))
 
 
 def suspend_room(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Context) -> None:
@@ -262,28 +235,15 @@ def reallocate_room(tx: Tx, app_id: str, room_id: str, context: Context) -> Plac
     if row is None or row["status"] == "destroyed":
         raise NotFound("Room", room_id)
     if row["status"] != "suspended":
-        return _placed(room_id, row)
+        return placed_at(room_id, row)
     room = tx.one("rooms.by_id", room_id=room_id, app_id=app_id)
     if room is None:
         raise NotFound("Room", room_id)
     app = apps.require_app_anywhere(tx, app_id)
     deployment = deployments.latest(tx, app)
-    slot = _take_slot(tx, app_id, room["region"], deployment.deployment_id, context)
-    if slot is None:
-        process_id = processes.new_process(
-            tx, app.org_id, deployment, room["region"], room_id, context, for_room(room_id)
-        )
-        placed, cause = PlacedRoom(room_id, process_id, ()), ON_NEW
-    else:
-        placed, cause = _placed(room_id, slot), _why(slot)
-    tx.run(
-        "rooms.allocate_again",
-        room_id=room_id,
-        process_id=placed.process_id,
-        room_allocation_id=context.ids.uuid(),
-        scheduled_at=to_ms(context.now),
-    )
-    journal.of_room(tx, room_id, "room.resumed", to_ms(context.now), cause)
+    where = Where(app.org_id, app_id, room["region"])
+    placed, cause = allocate(tx, where, deployment, room_id, context)
+    put_on(tx, placed, "room.resumed", cause, context)
     return placed
 
 
@@ -298,7 +258,7 @@ def connection(tx: Tx, wanted: tuple[str, str]) -> PlacedRoom | None:
     row = tx.one("rooms.connection", room_id=room_id, app_id=app_id)
     if row is None or row["status"] == "destroyed":
         raise NotFound("Room", room_id)
-    return None if row["status"] == "suspended" else _placed(room_id, row)
+    return None if row["status"] == "suspended" else placed_at(room_id, row)
 
 
 def update_config(tx: Tx, caller: Caller, wanted: tuple[str, str, str], context: Context) -> None:

@@ -95,5 +95,5 @@ def test_a_query_cannot_hide_a_table_it_reads(tmp_path_factory: pytest.TempPathF
 def test_the_tables_of_a_query_are_known() -> None:
     assert QUERIES["rooms.target"].tables == {"apps", "deployments"}
     assert QUERIES["rooms.keep_allocation"].tables == {"past_allocations", "rooms"}
-    assert QUERIES["processes.take_slot"].tables == {"processes"}
+    assert QUERIES["processes.take_slot"].tables == {"processes", "waiting_rooms"}
     assert all(query.tables for query in QUERIES.values())

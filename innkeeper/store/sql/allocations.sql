@@ -33,7 +33,8 @@ DELETE FROM allocation_holds WHERE app_id = :app_id
 -- What an app wants in a region beside its rooms, and whether its latest deployment can still be started.
 SELECT a.deleted_at, a.latest_deployment_id, b.deleted_at AS build_deleted_at, b.expired_at AS build_expired_at,
        s.min_processes, s.target_processes, s.max_processes, s.requests_per_process, w.processes AS reserve,
-       h.deployment_id AS held_deployment_id, h.reason AS held_reason, h.until AS held_until
+       h.deployment_id AS held_deployment_id, h.reason AS held_reason, h.until AS held_until,
+       CASE WHEN EXISTS (SELECT 1 FROM waiting_rooms WHERE machine_full = 1) THEN 1 ELSE 0 END AS rooms_wait
 FROM apps a
 LEFT JOIN static_allocations s ON s.app_id = a.app_id AND s.region = :region
 LEFT JOIN warm_pools w ON w.app_id = a.app_id AND w.region = :region

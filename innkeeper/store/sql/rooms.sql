@@ -15,6 +15,11 @@ INSERT INTO rooms (room_id, app_id, region, room_config, status, process_id, roo
 VALUES (:room_id, :app_id, :region, :room_config, 'active', :process_id, :room_allocation_id,
         :scheduled_at, :created_at)
 
+-- name: insert_waiting
+-- A new room that found no place yet.
+INSERT INTO rooms (room_id, app_id, region, room_config, status, created_at)
+VALUES (:room_id, :app_id, :region, :room_config, 'scheduling', :created_at)
+
 -- name: insert_with_lobby
 -- A new room that has a lobby; a local one's has no allocation.
 INSERT INTO rooms (room_id, app_id, region, room_config, status, process_id, room_allocation_id,
@@ -35,6 +40,12 @@ FROM rooms r
 JOIN apps a ON a.app_id = r.app_id AND a.deleted_at IS NULL
 LEFT JOIN processes p ON p.process_id = r.process_id
 WHERE r.room_id = :room_id AND r.app_id = :app_id
+
+-- name: state
+-- How a room is: whether players can connect, and why not; for its caller who waits.
+SELECT r.room_id, r.status, r.end_reason, p.process_id, p.started_at, p.exposed_ports
+FROM rooms r LEFT JOIN processes p ON p.process_id = r.process_id
+WHERE r.room_id = :room_id
 
 -- name: past_allocations
 -- The room's earlier allocations, oldest first.
@@ -60,10 +71,10 @@ UPDATE rooms SET status = 'suspended', process_id = NULL, room_allocation_id = N
 WHERE room_id = :room_id AND status = 'active'
 
 -- name: allocate_again
--- Give a suspended room a new allocation.
+-- Give a suspended room a new allocation, or one that waited its first.
 UPDATE rooms SET status = 'active', process_id = :process_id, room_allocation_id = :room_allocation_id,
                  scheduled_at = :scheduled_at
-WHERE room_id = :room_id AND status = 'suspended'
+WHERE room_id = :room_id AND status IN ('suspended', 'scheduling')
 
 -- name: set_config
 -- Replace a live room's config.

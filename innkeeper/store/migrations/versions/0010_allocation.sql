@@ -56,3 +56,4 @@ CREATE TABLE waiting_rooms (                -- rooms of status 'scheduling' that
     machine_full BIGINT NOT NULL            -- that was this machine's capacity, which others may give back
 );
 CREATE UNIQUE INDEX waiting_rooms_queue ON waiting_rooms (app_id, region, number);
+CREATE INDEX waiting_rooms_machine ON waiting_rooms (machine_full) WHERE machine_full = 1;

@@ -5,5 +5,7 @@ WHERE process_id = (
     SELECT process_id FROM processes
     WHERE deployment_id = :deployment_id AND region = :region
       AND accepting = 1 AND rooms_allocated < rooms_per_process
+      AND NOT EXISTS (SELECT 1 FROM waiting_rooms
+                      WHERE app_id = :app_id AND region = :region AND number < :number)
     ORDER BY (started_at IS NULL), rooms_allocated DESC, created_at LIMIT 1 FOR UPDATE)
 RETURNING process_id, started_at, exposed_ports
