@@ -133,6 +133,10 @@ class World:
     def snapshot(self, observation: Observation | None) -> Snapshot:
         facts = DeploymentFacts("dep", 7777, self.idle_timeout, self.failures, self.last_failure_at)
         unfinished = tuple(p for p in self.records.values() if not p.removed)
+        if observation is not None:
+            taken_at, carried = observation.taken_at, self.carried.items()
+            young = {p for p, c in carried if c.booted_at is not None and c.booted_at >= taken_at}
+            observation = replace(observation, young=young)
         return Snapshot(self.app_deleted, unfinished, {"dep": facts}, observation, LIMITS)
 
     def one_pass(
