@@ -70,20 +70,14 @@ OTHER_STORES = {"process": "sqlite", "container": "postgresql"}
 
 
 @pytest.fixture(scope="session")
-def on_database(
-    runtime: str, request: pytest.FixtureRequest
-) -> Iterator[Callable[[], dict[str, str]]]:
+def on_database(runtime: str, request: pytest.FixtureRequest) -> Callable[[], dict[str, str]]:
     """Gives a server the settings for a new database, of the kind that goes with its runtime."""
     other = os.environ.get("INNKEEPER_TEST_STORES") == "other"
-    made: list[str] = []
 
     def new() -> dict[str, str]:
         if (OTHER_STORES if other else USUAL_STORES)[runtime] == "sqlite":
             return {}
         server: PostgresServer = request.getfixturevalue("postgres")
-        made.append(server.new_database())
-        return {"INNKEEPER_DATABASE": server.url(made[-1])}
+        return {"INNKEEPER_DATABASE": server.url(server.new_database())}
 
-    yield new
-    for name in made:
-        request.getfixturevalue("postgres").drop(name)
+    return new

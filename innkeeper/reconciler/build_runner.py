@@ -76,9 +76,11 @@ class SerialBuildRunner:
         self._runs: dict[str, _Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self) -> None:
-        """Fail the builds that a restart ended, then sweep; beside others, the holder's sweeps do it."""
-        if self._alone:
+    async def open(self, joins: bool = False) -> None:
+        """Fail the builds that a restart ended, then sweep. ``joins``: other servers are at work, and the sweeps
+        of one of them do it.
+        """
+        if not joins:
             await self._fail_interrupted(self._clock())
             await self.sweep()
 

@@ -93,9 +93,11 @@ class ControlPlane:
         )
         self.application = Application(self.services, OPERATIONS, websockets=discovery.WEBSOCKETS)
 
-    async def run(self, sockets: list[socket.socket], begun: Callable[[], None]) -> None:
-        """Serve until a signal; ``begun`` is called once requests are taken."""
-        await self.builds.open()
+    async def run(
+        self, sockets: list[socket.socket], begun: Callable[[], None], joins: bool = False
+    ) -> None:
+        """Serve until a signal; ``begun`` is called once requests are taken. ``joins``: beside others."""
+        await self.builds.open(joins)
         server = http_server(self._settings, self.application, begun)
         reconciling = asyncio.create_task(self.lease.run(self.reconcile))
         serving = asyncio.create_task(server.serve(sockets))

@@ -61,7 +61,9 @@ async def serve(settings: Settings, announce: Announce, joins: bool = False) -> 
             settings, opened.keeping, opened.ids, opened.policy, opened.parts
         )
         await control_plane.run(
-            [listening.socket, *extra], lambda: _say(announce, settings, listening, opened)
+            [listening.socket, *extra],
+            lambda: _say(announce, settings, listening, opened),
+            joins,
         )
 
 

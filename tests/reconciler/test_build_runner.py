@@ -255,7 +255,7 @@ async def test_servers_that_share_a_directory_leave_each_others_builds_alone(
     assert await anext(stream) == b"step one\nstep two\n"
     waiting = await there.run_upload(keys[1])
     assert await anext(waiting) == b"Waiting for another build to finish\n"
-    await there.open()
+    await there.open(joins=True)
     await there.sweep()
     await here.sweep()
     assert [(await yard.record(key)).status for key in keys] == ["running", "running"]
