@@ -11,6 +11,7 @@ class Deadlines:
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._began: dict[asyncio.Task[object], float] = {}  # the oldest first
+        self._free: set[asyncio.Task[object]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, task: asyncio.Task[object]) -> None:
@@ -22,14 +23,20 @@ class Deadlines:
 
     def expired(self, task: asyncio.Task[object]) -> bool:
         """Whether a cancelled ``task`` was cancelled from here; if so, its cancellation is over."""
-        if task in self._began:
+        if task in self._began or task in self._free:
             return False
         task.uncancel()
         return True
 
+    def free(self, task: asyncio.Task[object]) -> None:
+        """From now on it has all the time it takes."""
+        if self._began.pop(task, None) is not None:
+            self._free.add(task)
+
     def end(self, task: asyncio.Task[object]) -> None:
         """It needs no watching any more."""
         self._began.pop(task, None)
+        self._free.discard(task)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Cancel what is late. Without tasks, the timer rests."""

@@ -5,7 +5,7 @@ Checks come in the order of behaviour.md 9: 401, 404 of the app, 422, then what 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -187,20 +187,41 @@ class Dispatch:
 
         if row.kind == "read":
             return await services.store.read(in_transaction)
-        if row.kind == "async":
+        waiting = row.waiting if "wait" in request.query else None
+        if row.kind == "async" or waiting is not None:
             caller = None
             if seen.token is not None:
                 caller = await services.store.read(
                     lambda tx: _caller(tx, route, seen, request, context.now)
                 )
                 _learn_rate(route, seen)  # before what may take minutes
-            result = await row.run(services, caller, wanted, context)
+            if waiting is None:
+                result = await row.run(services, caller, wanted, context)
+            else:
+                result = await self._waited(request, waiting(services, caller, wanted, context))
         else:
             locks = await self._locks(row, request, wanted)
             result = await services.store.write(in_transaction, locks)
         for key in context.wake:  # only now: before the commit there is nothing to see
             services.wake(key)
         return result
+
+    async def _waited(self, request: Request, answer: Awaitable[Any]) -> Any:
+        """What comes of ``answer``, however long it takes. Raises :class:`ClientLeft`."""
+        task = asyncio.current_task()
+        assert task is not None, "every request has a task"
+        self._deadlines.free(task)
+        work = asyncio.ensure_future(answer)
+        gone = asyncio.ensure_future(request.left())
+        try:
+            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise ClientLeft
+            return work.result()
+        finally:
+            for each in (work, gone):
+                each.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
 
     async def _locks(self, row: Operation, request: Request, wanted: Any) -> Collection[LockKey]:
         if row.locks is not None:

@@ -112,7 +112,10 @@ class Application:
             raise fault
 
     def end_streams(self) -> None:
-        """End the answers that are still being streamed, as followed logs: the server wants to stop."""
+        """End the answers that are still being streamed, as followed logs, and what calls wait for: the
+        server wants to stop.
+        """
+        self.dispatch.services.waiters.end()
         for task in list(self._streams):
             task.cancel()
 
@@ -187,6 +190,10 @@ class _Incoming:
                 raise TooLarge(f"The body is larger than {limit} bytes")
             if not message.get("more_body"):
                 return bytes(body)
+
+    async def left(self) -> None:
+        """Done when the client has gone."""
+        await _left(self._receive)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Piece by piece; a client that sends nothing for a while is given up."""

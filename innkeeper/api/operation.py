@@ -4,7 +4,7 @@ A family file (``rooms.py`` …) ends with its rows: ``OPERATIONS = (Operation("
 write=…, scope="processes:read-write"), …)``. Path, method, status and security stand in the contract.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -35,6 +35,9 @@ class Operation:
 
     A ``write`` that changes rooms or processes says which locks it needs: ``locks`` tells them from what was
     asked, ``finds_locks`` by a read on what is committed.
+
+    ``waiting`` runs in place of ``run`` where the query holds ``wait``, as an ``async`` one does. It may take
+    its time, but no longer than its client stays.
     """
 
     operation_id: str
@@ -45,6 +48,7 @@ class Operation:
     scope: str | None = None
     locks: Callable[[Request, Any, Policy], Collection[LockKey]] | None = None
     finds_locks: Callable[[Tx, Any], Collection[LockKey]] | None = None
+    waiting: Callable[..., Awaitable[Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,10 @@ class Incoming(Protocol):
         """The whole body. Raises ``TooLarge`` above ``limit`` bytes."""
         ...
 
+    async def left(self) -> None:
+        """Done when the client has gone. Ask once its body was read."""
+        ...
+
     def chunks(self) -> AsyncIterator[bytes]:
         """The body piece by piece. Raises ``TimedOut`` where the client stalls."""
         ...
@@ -79,6 +83,10 @@ class Request:
     def local_port(self) -> int:
         """The port of the listener that the request came to."""
         return self._incoming.local_port
+
+    async def left(self) -> None:
+        """Done when the client has gone."""
+        await self._incoming.left()
 
     def stream(self) -> AsyncIterator[bytes]:
         """The body piece by piece, where the operation's is not JSON. Raises ``TimedOut``."""

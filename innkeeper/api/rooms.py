@@ -9,6 +9,7 @@ from innkeeper.api.locks import of_new_room
 from innkeeper.api.operation import Operation, under_names
 from innkeeper.api.processes import exposed_port, read_process_id, write_nothing
 from innkeeper.api.request import Request
+from innkeeper.api.room_waits import create_and_wait, wait_of
 from innkeeper.api.services import Services
 from innkeeper.core.rooms import Allocation, Room
 from innkeeper.usecases import locks, rooms
@@ -25,6 +26,7 @@ def read_new_room(request: Request) -> NewRoom:
         room_config=None if body.roomConfig is UNSET else body.roomConfig,
         deployment_id=None if body.deploymentId is UNSET else body.deploymentId,
         client_ips=() if body.clientIPs is UNSET else tuple(body.clientIPs),
+        wait_s=wait_of(request.query.get("wait")),
     )
 
 
@@ -151,6 +153,7 @@ _V2 = (
         write_connection_data,
         scope=_WRITE,
         locks=of_new_room,
+        waiting=create_and_wait,
     ),
     Operation(
         "DestroyRoom",

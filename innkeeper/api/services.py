@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 
 from innkeeper.api.rate_limits import RateLimit, RateLimits
+from innkeeper.api.waiters import Waiters
 from innkeeper.core.ids import Ids
 from innkeeper.interfaces import (
     BuildRunner,
@@ -54,6 +55,7 @@ class Services:
     refresh_gauges: Callable[[], Awaitable[None]] = _nothing
     rate_limits: RateLimits = field(default_factory=RateLimits)
     verification_emails: RateLimit = field(default_factory=_verification_emails)
+    waiters: Waiters = field(default_factory=Waiters)
     tail: Tail = field(init=False)
 
     def __post_init__(self) -> None:

@@ -16,9 +16,12 @@ DESTROYED_BY_REQUEST = "destroyed by API request"
 SUSPENDED_BY_REQUEST = "suspended by API request"
 
 
+NO_CAPACITY = "No capacity in "
+
+
 def no_capacity(region: str, short: str) -> str:
     """The reason of a room that waited in vain; ``short`` says what was missing (behaviour.md 4.6)."""
-    return f"No capacity in {region}: {short}"
+    return f"{NO_CAPACITY}{region}: {short}"
 
 
 @dataclass(frozen=True, slots=True)
