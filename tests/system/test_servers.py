@@ -24,8 +24,8 @@ SETTINGS = {
     "INNKEEPER_STOP_GRACE_S": "2",
     "INNKEEPER_CPU_OVERCOMMIT": "50",
 }
-ROOMS_PER_PROCESS = 8
-CALLERS = 6
+ROOMS_PER_PROCESS = 4
+CALLERS = 8
 BEFORE, AFTER = 12, 12  # rooms answered before anything happens, and after it is over
 PAUSE_S = 0.02
 HEADERS = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
