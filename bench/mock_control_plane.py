@@ -1,10 +1,11 @@
 """A real control plane over the mock runtime: API, store and reconciler, but no games. A process of its own.
 
-    python -m bench.mock_control_plane DATA_DIR [--processes N] [--rooms-per-process M]
-                                       [--resume] [--without-store] [--without-passes]
+    python -m bench.mock_control_plane DATA_DIR [--processes N] [--rooms-per-process M] [--apps A] [--app K]
+                         [--database URL] [--resume] [--without-store] [--without-passes]
 
 Prints one line of JSON (``url``, ``path``, ``token``) once it takes requests; ends on SIGTERM. ``--resume``
-goes on with the processes that the data directory has. With ``--without-store`` the same application runs
+goes on with the processes that the store has: of several apps, rooms of the one numbered ``--app`` are asked
+for. With ``--without-store`` the same application runs
 over a store that answers at once what the real one answered.
 """
 
@@ -24,7 +25,7 @@ from innkeeper.config import Settings
 from innkeeper.config.values import Address, PortRange
 from innkeeper.core.accounts import ADMIN_SCOPES, Caller
 from innkeeper.core.capacity import Machine
-from innkeeper.core.catalog import ContainerPort
+from innkeeper.core.catalog import ContainerPort, Deployment
 from innkeeper.core.errors import BuildFailed
 from innkeeper.core.events import ASKED_FOR
 from innkeeper.interfaces import BuiltImage, Context, Row, Store, Tx
@@ -101,54 +102,60 @@ class Stock:
         self._policy = settings.policy("127.0.0.1")
         self.installed: installation.Installation
         self.caller: Caller
-        self.app_id = ""
+        self.app_ids: list[str] = []
 
     def context(self) -> Context:
         """The surroundings of one use case, now."""
         return Context(now(), self._ids, self._policy)
 
-    async def fill(self, count: int, rooms_per_process: int) -> None:
-        """The studio with one app and deployment, and ``count`` running processes of it."""
-        await self._store.write(lambda tx: self._studio(tx, rooms_per_process))
-        for first in range(0, count, 200):
-            part = min(200, count - first)
-            await self._store.write(partial(self._processes, count=part))
+    async def fill(self, app_count: int, count: int, rooms_per_process: int) -> None:
+        """The studio with apps of one deployment each, and ``count`` running processes of each of them."""
+        made = await self._store.write(
+            lambda tx: self._studio(tx, [f"bench-{n}" for n in range(app_count)], rooms_per_process)
+        )
+        self.app_ids = sorted(deployment.app_id for deployment in made)
+        for deployment in made:
+            for first in range(0, count, 200):
+                part = min(200, count - first)
+                await self._store.write(partial(self._processes, deployment=deployment, count=part))
 
-    def _studio(self, tx: Tx, rooms_per_process: int) -> None:
+    def _studio(self, tx: Tx, names: list[str], rooms_per_process: int) -> list[Deployment]:
         context = self.context()
         self.installed = installation.seed_installation(
             tx, context, MACHINE, PORTS.first, PORTS.last
         )
         org_id = installation.ensure_admin(tx, context, TOKEN)
         self.caller = Caller(org_id, "org-token-bench", ADMIN_SCOPES)
-        self.app_id = apps.create_app(tx, self.caller, apps.NewApp("bench", {}), context).app_id
         build = builds.create_build(tx, self.caller, builds.NewBuild(None), context)
         builds.start_build(tx, self.caller, build.build_id, "registry", context)
         builds.finish_build(tx, build.build_key, context.now, "image", 1)
-        wanted = deployments.NewDeployment(
-            app_id=self.app_id,
-            build_id=build.build_id,
-            cpu=0.5,
-            memory_mb=512,
-            gpu=0,
-            rooms_per_process=rooms_per_process,
-            ports=(ContainerPort("default", 7777, "udp"),),
-            env=(),
-            idle_timeout_enabled=True,
-        )
-        self._deployment = deployments.create_deployment(tx, self.caller, wanted, context)
+        made = []
+        for name in names:
+            app = apps.create_app(tx, self.caller, apps.NewApp(name, {}), context)
+            wanted = deployments.NewDeployment(
+                app_id=app.app_id,
+                build_id=build.build_id,
+                cpu=0.5,
+                memory_mb=512,
+                gpu=0,
+                rooms_per_process=rooms_per_process,
+                ports=(ContainerPort("default", 7777, "udp"),),
+                env=(),
+                idle_timeout_enabled=True,
+            )
+            made.append(deployments.create_deployment(tx, self.caller, wanted, context))
+        return made
 
-    def _processes(self, tx: Tx, count: int) -> None:
+    def _processes(self, tx: Tx, deployment: Deployment, count: int) -> None:
         for _ in range(count):
             context = self.context()
             process_id = processes.new_process(
-                tx, self.caller.org_id, self._deployment, REGION, None, context, ASKED_FOR
+                tx, self.caller.org_id, deployment, REGION, None, context, ASKED_FOR
             )
             row = lifecycle.record_attempt(tx, process_id, context.now)
             assert row is not None
             lifecycle.record_booted(tx, process_id, context.now)
-            deployment_id = self._deployment.deployment_id
-            lifecycle.record_started(tx, process_id, deployment_id, context.now)
+            lifecycle.record_started(tx, process_id, deployment.deployment_id, context.now)
             self._run_on_host(row, context.now)
 
     def _run_on_host(self, row: Row, booted_at: datetime) -> None:
@@ -166,7 +173,7 @@ class Stock:
         self.installed = installation.seed_installation(
             tx, context, MACHINE, PORTS.first, PORTS.last
         )
-        ((self.app_id, _),) = lifecycle.unfinished_keys(tx)
+        self.app_ids = sorted(app_id for app_id, _ in lifecycle.unfinished_keys(tx))
         for process_id in lifecycle.unfinished_ids(tx):
             row = tx.one("processes.spec", process_id=process_id)
             assert row is not None
@@ -174,7 +181,7 @@ class Stock:
 
     async def answered(self) -> rooms.PlacedRoom:
         """What CreateRoom answers here."""
-        wanted, context = rooms.NewRoom(self.app_id, REGION), self.context()
+        wanted, context = rooms.NewRoom(self.app_ids[0], REGION), self.context()
         return await self._store.write(
             lambda tx: rooms.create_room(tx, self.caller, wanted, context)
         )
@@ -192,6 +199,7 @@ async def serve(options: argparse.Namespace) -> None:
         listen=Address("127.0.0.1", 0),
         admin_token=TOKEN,
         port_range=PORTS,
+        database=options.database,
     )
     listening = bind_api(settings)
     async with contextlib.AsyncExitStack() as closing:
@@ -201,7 +209,7 @@ async def serve(options: argparse.Namespace) -> None:
         if options.resume:
             await stock.resume()
         else:
-            await stock.fill(options.processes, options.rooms_per_process)
+            await stock.fill(options.apps, options.processes, options.rooms_per_process)
         parts = RuntimeParts(FakeRuntime(now, host), NoBuilder())
         policy = settings.policy("127.0.0.1")
         control_plane = ControlPlane(settings, keeping, system_ids(), policy, parts)
@@ -211,7 +219,7 @@ async def serve(options: argparse.Namespace) -> None:
             control_plane.reconcile = _rest  # type: ignore[method-assign,assignment]
         line = {
             "url": f"http://127.0.0.1:{listening.port}",
-            "path": f"/rooms/v2/{stock.app_id}/create",
+            "path": f"/rooms/v2/{stock.app_ids[options.app]}/create",
             "token": TOKEN,
         }
         await control_plane.run([listening.socket], lambda: print(json.dumps(line), flush=True))
@@ -222,6 +230,9 @@ if __name__ == "__main__":
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--processes", type=int, default=0)
     parser.add_argument("--rooms-per-process", type=int, default=10_000)
+    parser.add_argument("--apps", type=int, default=1)
+    parser.add_argument("--app", type=int, default=0)
+    parser.add_argument("--database")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--without-store", action="store_true")
     parser.add_argument("--without-passes", action="store_true")

@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -46,8 +47,10 @@ def _version_of(postgres: Path) -> tuple[int, ...]:
 class PostgresServer:
     """One server process. ``url`` names one of its databases, by a socket that only this machine reaches."""
 
-    def __init__(self, settings: dict[str, str] | None = None) -> None:
-        """Make the directory and a cluster in it; ``start`` comes next. Needs the server's programs."""
+    def __init__(self, settings: dict[str, str] | None = None, parent: Path | None = None) -> None:
+        """Make the directory, below ``parent``, and a cluster in it; ``start`` comes next. Needs the server's
+        programs.
+        """
         programs = find_postgres()
         if programs is None:
             raise FileNotFoundError("no PostgreSQL here: run scripts/install-postgres.sh")
@@ -55,13 +58,15 @@ class PostgresServer:
         self._settings = _SETTINGS | (settings or {})
         self._process: subprocess.Popen[str] | None = None
         self._databases = 0
+        # The kernel ends it with the thread that started it, which must not be a test's.
+        self._starter = ThreadPoolExecutor(1)
         self.said: deque[str] = deque(maxlen=200)  # the last lines of its log
-        self.directory = Path(tempfile.mkdtemp(prefix="innkeeper-pg-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="innkeeper-pg-", dir=parent))
         user = _unprivileged()
-        self._as_user: Sequence[str] = ()
+        self.as_user: Sequence[str] = ()
         if user is not None:
             os.chown(self.directory, user.pw_uid, user.pw_gid)
-            self._as_user = (
+            self.as_user = (
                 "setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups",
             )  # fmt: skip
         made = ["initdb", "-U", "innkeeper", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
@@ -86,14 +91,19 @@ class PostgresServer:
             "setpriv", "--pdeathsig=INT", str(self._programs / "postgres"), "-D", str(self._data),
             "-k", str(self.directory), *given,
         ]  # fmt: skip
-        self._process = subprocess.Popen(
-            [*self._as_user, *command], stderr=subprocess.PIPE, text=True, cwd="/"
-        )
+        self._process = self._starter.submit(
+            subprocess.Popen, [*self.as_user, *command], stderr=subprocess.PIPE, text=True, cwd="/"
+        ).result()
         ready = threading.Event()
         threading.Thread(target=self._listen, args=(self._process, ready), daemon=True).start()
         if not ready.wait(WAIT_S) or self._process.poll() is not None:
             self.stop()
             raise RuntimeError("PostgreSQL did not start:\n" + "".join(self.said))
+
+    def ensure_started(self) -> None:
+        """Start it, unless it runs."""
+        if self._process is None or self._process.poll() is not None:
+            self.start()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it: SIGINT disconnects everybody, SIGQUIT is a crash. It may be started again."""
@@ -110,6 +120,7 @@ class PostgresServer:
     def remove(self) -> None:
         """End it, and remove all it kept."""
         self.stop()
+        self._starter.shutdown()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def url(self, database: str) -> str:
@@ -136,7 +147,7 @@ class PostgresServer:
     def _run(self, command: Sequence[str]) -> None:
         program = str(self._programs / command[0])
         done = subprocess.run(
-            [*self._as_user, program, *command[1:]],
+            [*self.as_user, program, *command[1:]],
             cwd="/", capture_output=True, text=True, timeout=WAIT_S * 4,
         )  # fmt: skip
         if done.returncode:
