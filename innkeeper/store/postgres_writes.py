@@ -38,7 +38,7 @@ class Connecting:
     def __init__(self, conninfo: str, writes: bool) -> None:
         self._conninfo = conninfo
         self._writes = writes
-        self._pause_s = RETRY_FIRST_S
+        self.pause_s = RETRY_FIRST_S
         self._not_before = 0.0
         self._away: Unavailable | None = None
 
@@ -50,10 +50,10 @@ class Connecting:
             link = Link(self._conninfo, self._writes)
         except Unavailable as away:
             self._away = away
-            self._not_before = time.monotonic() + self._pause_s
-            self._pause_s = min(2 * self._pause_s, RETRY_LAST_S)
+            self._not_before = time.monotonic() + self.pause_s
+            self.pause_s = min(2 * self.pause_s, RETRY_LAST_S)
             raise
-        self._away, self._pause_s = None, RETRY_FIRST_S
+        self._away, self.pause_s = None, RETRY_FIRST_S
         return link
 
 

@@ -165,7 +165,9 @@ class Writer:
         self._waiting += jobs
 
     async def close(self) -> None:
-        """Finish what was accepted, then end the thread."""
+        """Finish what was accepted, then end the thread, if it was opened."""
+        if self._closed is None and not self._thread.is_alive():
+            self._set_closed()
         if self._closed is None:
             self._closed = self._loop.create_future()
             self._hand_over()
@@ -198,6 +200,7 @@ class Writer:
             connection = self._connect()
         except BaseException as error:  # noqa: BLE001 (raised by open)
             self._tell(self._opened.set_exception, error)
+            self._tell(self._set_closed)
             return
         self._tell(self._opened.set_result, None)
         try:

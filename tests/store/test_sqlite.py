@@ -192,7 +192,7 @@ async def test_a_failing_disk_refuses_and_recovers(
 async def test_a_full_disk_refuses_and_recovers(tmp_path: Path, ports_of: PortsOf) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("only root can mount a small disk")
     try:
@@ -293,3 +293,12 @@ async def test_a_store_that_cannot_open_says_so(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "missing" / "innkeeper.db")
     with pytest.raises(Unavailable, match="cannot be opened"):
         await store.open()
+
+
+async def test_one_that_could_not_open_can_be_closed(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "missing" / "innkeeper.db")
+    with pytest.raises(Unavailable):
+        await store.open()
+    await store.close()
+    with pytest.raises(Unavailable, match="shutting down"):
+        await store.write(add(1))
