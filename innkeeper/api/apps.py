@@ -92,23 +92,25 @@ def _shared(app: App) -> dict[str, Any]:
     }
 
 
-def shown_service_config(config: dict[str, Any] | None) -> dict[str, Any] | None:
+def shown_service_config(app: App) -> dict[str, Any] | None:
     """A stored ``serviceConfig`` as replies must have it: every number there, none of them null."""
+    config = app.service_config
     if config is None:
         return None
     entries = []
     for entry in config["staticProcessAllocation"]:
         most = entry["maxProcesses"]
         shown = {**entry, "maxProcesses": SYSTEM_PROCESSES_MAX if most is None else most}
-        # Where the autoscaler decides, its floor is the only number there is.
-        shown.setdefault("targetProcesses", entry["minProcesses"])
+        # Where the autoscaler decides, it is what it wants now.
+        target = app.targets.get(entry["region"], entry["minProcesses"])
+        shown.setdefault("targetProcesses", target)
         entries.append(shown)
     return {**config, "staticProcessAllocation": entries}
 
 
 def write_app(app: App) -> wire.Application:
     """An app."""
-    config = shown_service_config(app.service_config)
+    config = shown_service_config(app)
     shown = None if config is None else msgspec.convert(config, wire.ApplicationServiceConfig)
     return wire.Application(**_shared(app), serviceConfig=shown)
 
@@ -119,7 +121,7 @@ def write_listed(listed: list[ListedApp]) -> wire.ApplicationsPage:
 
 
 def _listed(item: ListedApp) -> wire.ApplicationWithLatestDeploymentAndBuild:
-    config = shown_service_config(item.app.service_config)
+    config = shown_service_config(item.app)
     shape = wire.ApplicationWithLatestDeploymentAndBuildServiceConfig
     latest: wire.ApplicationWithLatestDeploymentAndBuildDeployment | UnsetType = UNSET
     if item.deployment is not None and item.build is not None:
@@ -139,7 +141,7 @@ def write_listed_v1(
 
 
 def _listed_v1(item: ListedApp) -> wire.ApplicationWithLatestDeploymentAndBuildDeprecated:
-    config = shown_service_config(item.app.service_config)
+    config = shown_service_config(item.app)
     latest: wire.Deployment | UnsetType = UNSET
     if item.deployment is not None and item.build is not None:
         latest = deployments.write_embedded_v1(item.deployment, item.build)

@@ -107,6 +107,14 @@ class HoldProcesses:
 
 
 @dataclass(frozen=True, slots=True)
+class SetTarget:
+    """Record what the autoscaler wants from now on, and why."""
+
+    target: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlaceRoom:
     """Allocate the room that has waited for longest, if there is capacity by now; ``short`` is what was
     missing before.
@@ -136,5 +144,5 @@ ProcessAction = (
     | MarkTerminated
     | RemoveRemains
 )
-RegionAction = CreateProcess | HoldProcesses | PlaceRoom | EndWaiting
+RegionAction = CreateProcess | HoldProcesses | SetTarget | PlaceRoom | EndWaiting
 Action = ProcessAction | RegionAction

@@ -1,6 +1,7 @@
 """What a studio keeps with us: apps, builds and deployments, and the bounds they obey."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -66,7 +67,9 @@ PLATFORM_ENV = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """An application. ``service_config`` stays as the wire wrote it until the life cycle acts on it."""
+    """An application. ``service_config`` stays as the wire wrote it; ``targets`` are what the autoscaler
+    wants now, by region, where that is asked for.
+    """
 
     app_id: str
     org_id: str
@@ -79,6 +82,7 @@ class App:
     deleted_at: datetime | None
     deleted_by: str | None
     latest_deployment_id: str | None
+    targets: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

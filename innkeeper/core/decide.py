@@ -18,10 +18,12 @@ from innkeeper.core.actions import (
     PlaceRoom,
     ProcessAction,
     RemoveRemains,
+    SetTarget,
     SignalProcess,
     StartProcess,
 )
 from innkeeper.core.allocation import Plan, back_off, plan
+from innkeeper.core.autoscaling import desired_processes
 from innkeeper.core.processes import (
     APP_DELETED,
     IDLE_TIMEOUT,
@@ -42,7 +44,17 @@ def decide(snapshot: Snapshot, now: datetime) -> list[Action]:
         action = _next_action(process, snapshot, planned, now)
         if action is not None:
             actions.append(action)
-    return [*actions, *planned.more, *_waiting(snapshot, now)]
+    return [*actions, *_autoscaled(snapshot, now), *planned.more, *_waiting(snapshot, now)]
+
+
+def _autoscaled(snapshot: Snapshot, now: datetime) -> list[Action]:
+    """What the load asks for; the next pass acts on it."""
+    static = None if snapshot.wanted is None else snapshot.wanted.static
+    if static is None or static.requests_per_process is None or snapshot.app_deleted:
+        return []
+    assert snapshot.wanted is not None
+    target, cause = desired_processes(static, snapshot.wanted.loads, now)
+    return [] if target == static.target_processes else [SetTarget(target, cause)]
 
 
 def _waiting(snapshot: Snapshot, now: datetime) -> list[Action]:

@@ -25,6 +25,7 @@ EventKind = Literal[
     "process.terminated",  # gone; the cause is its exit reason
     "process.removed",  # the runtime holds nothing of it any more
     "process.orphan_removed",  # it ran although its record had ended
+    "allocation.scaled",  # the autoscaler wants more of them, or fewer
     "allocation.held",  # processes that the app wants cannot be made for now
 ]
 KINDS: tuple[EventKind, ...] = EventKind.__args__  # type: ignore[attr-defined]

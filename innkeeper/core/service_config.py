@@ -1,6 +1,6 @@
 """An app's ``serviceConfig``: what is valid, and how a patch is merged (behaviour.md 8.7).
 
-It stays in the wire's form (names and all) until the life cycle acts on it.
+It stays in the wire's form (names and all); ``usecases/allocations.py`` keeps what the life cycle acts on.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from innkeeper.core.errors import Invalid
 SYSTEM_PROCESSES_MAX = 1000
 
 _STATIC = "staticProcessAllocation"
+_METRIC_VALUE = "body.serviceConfig.processAutoscalerConfig.targetMetric.metricValue"
 _FIELD = f"body.serviceConfig.{_STATIC}"
 
 
@@ -20,13 +21,16 @@ def check_service_config(config: Mapping[str, Any]) -> None:
 
     Shapes and types have been checked against the contract before.
     """
+    scaler = config.get("processAutoscalerConfig")
+    if scaler is not None and not scaler["targetMetric"]["metricValue"] > 0:
+        raise Invalid(_METRIC_VALUE, "must be greater than 0")
     seen: set[str] = set()
     for index, entry in enumerate(config[_STATIC]):
         field = f"{_FIELD}[{index}]"
         if entry["region"] in seen:
             raise Invalid(f"{field}.region", f'appears more than once: "{entry["region"]}"')
         seen.add(entry["region"])
-        _check_entry(field, entry, config.get("processAutoscalerConfig") is not None)
+        _check_entry(field, entry, scaler is not None)
 
 
 def check_enforced(given: Mapping[str, Any]) -> None:
@@ -36,8 +40,6 @@ def check_enforced(given: Mapping[str, Any]) -> None:
     balancer = given.get("loadBalancer")
     if balancer is not None and balancer["enabled"]:
         raise unenforced("body.serviceConfig.loadBalancer.enabled", "load balancing")
-    if given.get("processAutoscalerConfig") is not None:
-        raise unenforced("body.serviceConfig.processAutoscalerConfig", "autoscaling of processes")
 
 
 def unenforced(field: str, what: str) -> Invalid:

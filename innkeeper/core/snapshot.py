@@ -58,11 +58,23 @@ class DeploymentFacts:
 
 @dataclass(frozen=True, slots=True)
 class StaticAllocation:
-    """How many processes an app keeps in a region, of all its deployments together (behaviour.md 8.7)."""
+    """How many processes an app keeps in a region, of all its deployments together (behaviour.md 8.7).
+
+    With ``requests_per_process`` the region is autoscaled, and the target what the autoscaler set last.
+    """
 
     min_processes: int
     target_processes: int
     max_processes: int
+    requests_per_process: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How many requests all running processes of a region had at a moment; ``None``: not known."""
+
+    at: datetime
+    requests: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +93,7 @@ class Wanted:
     ``deployment_id`` is its latest deployment; ``startable`` says whether that one's image is still there.
     ``reserve`` is how many processes without rooms it keeps beyond those that hold some. ``quick_ends`` are
     the moments at which processes of the latest deployment ended by themselves, soon after they began.
-    ``rooms_wait``: somewhere in the installation a room waits for what the machine may give back.
+    ``loads`` are those of an autoscaled region, oldest first. ``rooms_wait``: somewhere in the installation a room waits for what the machine may give back.
     """
 
     deployment_id: str | None
@@ -91,6 +103,7 @@ class Wanted:
     hold: Hold | None = None
     quick_ends: tuple[datetime, ...] = ()
     rooms_wait: bool = False
+    loads: tuple[Load, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from innkeeper.core.actions import (
     ProcessAction,
     RegionAction,
     RemoveRemains,
+    SetTarget,
     SignalProcess,
     StartProcess,
 )
@@ -50,7 +51,15 @@ from innkeeper.interfaces import (
 from innkeeper.reconciler.lease import Tenure
 from innkeeper.reconciler.specs import process_spec
 from innkeeper.reconciler.watch import Watch
-from innkeeper.usecases import allocations, leases, lifecycle, made_ahead, metering, waiting
+from innkeeper.usecases import (
+    allocations,
+    autoscaling,
+    leases,
+    lifecycle,
+    made_ahead,
+    metering,
+    waiting,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -168,6 +177,10 @@ class Performer:
                     lambda tx, c: allocations.hold(tx, key, deployment_id, reason, c), key
                 )
                 return False
+            case SetTarget(target=target, cause=cause):
+                return await around.record(
+                    lambda tx, c: autoscaling.set_target(tx, key, target, cause, c), key
+                )
             case PlaceRoom(room_id=room_id, short=short):
                 return await self._place(key, room_id, short)
             case EndWaiting(room_id=room_id, reason=reason):

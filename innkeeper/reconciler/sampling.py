@@ -16,7 +16,7 @@ from innkeeper.core.usage import TIERS
 from innkeeper.reconciler.perform import Surroundings
 from innkeeper.reconciler.specs import port_specs
 from innkeeper.reconciler.watch import Watch
-from innkeeper.usecases import billing, metered_months, metering
+from innkeeper.usecases import autoscaling, billing, metered_months, metering
 from innkeeper.usecases.metering import Measured, Target
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,9 @@ class Sampler:
             await self._sleep(max(0.0, begun + self._pace.tick_s - self._monotonic()))
 
     async def tick(self) -> None:
-        """Measure everything that runs, once; then note what each organization has requested."""
+        """Measure everything that runs, once; then note what each organization has requested, and the loads
+        by which regions are scaled.
+        """
         around = self._around
         process_ids, seen_at = self._watch.running()
         if seen_at is not None:
@@ -78,6 +80,8 @@ class Sampler:
                 await self._record(await self._measure(share, seen_at))
                 await self._sleep(self._pace.tick_s / 2 / len(shares))
         await around.record(lambda tx, c: metering.record_peaks(tx, c.now))
+        tick_s = self._pace.tick_s
+        await around.record(lambda tx, c: autoscaling.record_loads(tx, c.now, tick_s))
 
     async def keep_books(self) -> None:
         """Fold ended processes into months, close months that are over, drop old samples."""

@@ -44,7 +44,7 @@ class House:
         self.runtime = FakeRuntime(studio.clock, host)
         self.logs = KeptLogs()
         self.woken: set[tuple[str, str]] = set()
-        around = Surroundings(
+        self.around = Surroundings(
             studio.store,
             self.runtime,
             self.logs,
@@ -54,8 +54,8 @@ class House:
             "192.0.2.1",
             self.woken.add,
         )
-        self.loop = Reconciler(around, None, [])
-        self.keeper = SandboxKeeper(around, ahead, 8) if ahead else None
+        self.loop = Reconciler(self.around, None, [])
+        self.keeper = SandboxKeeper(self.around, ahead, 8) if ahead else None
 
     async def turn(self, seconds: float = 1.0) -> list[Action]:
         """A listing, a pass of every app and region with work, and what they decided; so much later."""

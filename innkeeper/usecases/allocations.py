@@ -9,7 +9,7 @@ from innkeeper.core.moments import from_ms, to_ms
 from innkeeper.core.service_config import SYSTEM_PROCESSES_MAX
 from innkeeper.core.snapshot import Hold, StaticAllocation, Wanted
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import journal
+from innkeeper.usecases import autoscaling, journal
 
 # A process that ends by itself sooner than this is part of a crash loop.
 YOUNG_MS = 60_000
@@ -71,7 +71,10 @@ def load_wanted(tx: Tx, key: tuple[str, str], now: datetime) -> tuple[bool, Want
     ends: tuple[datetime, ...] = ()
     if row["min_processes"] is not None:
         static = StaticAllocation(
-            row["min_processes"], row["target_processes"], row["max_processes"]
+            row["min_processes"],
+            row["target_processes"],
+            row["max_processes"],
+            row["requests_per_process"],
         )
     if row["held_reason"] is not None:
         until = from_ms(row["held_until"])
@@ -86,6 +89,7 @@ def load_wanted(tx: Tx, key: tuple[str, str], now: datetime) -> tuple[bool, Want
         hold=hold,
         quick_ends=ends,
         rooms_wait=bool(row["rooms_wait"]),
+        loads=() if row["requests_per_process"] is None else autoscaling.loads(tx, key, now),
     )
     return row["deleted_at"] is not None, wanted
 

@@ -1,7 +1,7 @@
 """Apps: what a studio's builds, deployments, processes and rooms hang on (behaviour.md 1, 8.7)."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -85,15 +85,19 @@ def create_app(tx: Tx, caller: Caller, wanted: NewApp, context: Context) -> App:
 
 
 def get_app(tx: Tx, caller: Caller, app_id: str, context: Context) -> App:
-    """One app. Raises :class:`NotFound`."""
-    return require_app(tx, caller.org_id, app_id)
+    """One app, with its autoscaled targets. Raises :class:`NotFound`."""
+    return _with_targets(tx, require_app(tx, caller.org_id, app_id))
 
 
 def list_apps(tx: Tx, caller: Caller, wanted: None, context: Context) -> list[ListedApp]:
     """The org's apps, newest first; their deployments only for callers that may read those and
     builds (7.3).
     """
-    apps = [app_from(row) for row in tx.all("apps.live_of_org", org_id=caller.org_id)]
+    targets = _targets(tx, caller.org_id)
+    apps = [
+        replace(app, targets=targets.get(app.app_id, {}))
+        for app in map(app_from, tx.all("apps.live_of_org", org_id=caller.org_id))
+    ]
     if not (held(caller.scopes, "deployments:read") and held(caller.scopes, "builds:read")):
         return [ListedApp(app, None, None) for app in apps]
     latest = {
@@ -225,7 +229,19 @@ def _change(tx: Tx, app: App, wanted: AppSettings, context: Context) -> App:
     )
     if config != app.service_config:
         allocations.keep_static(tx, app.app_id, config, context)
-    return require_app(tx, app.org_id, app.app_id)
+    return _with_targets(tx, require_app(tx, app.org_id, app.app_id))
+
+
+def _with_targets(tx: Tx, app: App) -> App:
+    return replace(app, targets=_targets(tx, app.org_id).get(app.app_id, {}))
+
+
+def _targets(tx: Tx, org_id: str) -> dict[str, dict[str, int]]:
+    """By app, then by region."""
+    found: dict[str, dict[str, int]] = {}
+    for row in tx.all("autoscaling.targets_of_org", org_id=org_id):
+        found.setdefault(row["app_id"], {})[row["region"]] = row["target_processes"]
+    return found
 
 
 def _object(text: str) -> dict[str, Any]:

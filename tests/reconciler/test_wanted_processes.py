@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,21 @@ from innkeeper.core.processes import (
     Process,
 )
 from innkeeper.interfaces import Tx
+from innkeeper.reconciler.sampling import Sampler
 from innkeeper.runtime.fake import FakeHost
 from innkeeper.store.opening import open_store
 from innkeeper.testing.house import House
 from innkeeper.testing.studio import Studio
-from innkeeper.usecases import apps, builds, journal, lifecycle, processes, rooms, warm_pools
+from innkeeper.usecases import (
+    apps,
+    autoscaling,
+    builds,
+    journal,
+    lifecycle,
+    processes,
+    rooms,
+    warm_pools,
+)
 from innkeeper.usecases.processes import process_from
 
 MACHINE = Machine(2_000, 64_000, 16, 65_536)  # four processes of half a core
@@ -319,21 +328,73 @@ async def test_what_is_taken_out_of_the_setting_goes(house: House) -> None:
     assert await live(house) == []
 
 
-async def test_autoscaled_regions_keep_their_target_through_other_changes(house: House) -> None:
-    house.studio.policy = replace(house.studio.policy, accept_unenforced=True)
+async def autoscale(house: House, least: int, most: int) -> None:
     scaler = {"targetMetric": {"metricName": "concurrent-requests", "metricValue": 2}}
     entry = {
         "region": "Tokyo",
-        "minProcesses": 1,
-        "maxProcesses": 4,
+        "minProcesses": least,
+        "maxProcesses": most,
         "autoscalingEnabled": True,
     }
     config = {"staticProcessAllocation": [entry], "processAutoscalerConfig": scaler}
     patch = apps.AppPatch(house.studio.app_id, service_config=config)
     await house.studio.ask(apps.patch_app, patch)
 
-    def rows(tx: Tx) -> list[tuple[Any, ...]]:
-        found = tx.all("allocations.static_of_app", app_id=house.studio.app_id)
-        return [tuple(row.values()) for row in found]
 
-    assert await house.studio.store.read(rows) == [("Tokyo", 1, 1, 4, 2.0)]
+async def target(house: House) -> int:
+    app = await house.studio.ask(apps.get_app, house.studio.app_id)
+    return int(app.targets["Tokyo"])
+
+
+async def minutes(house: House, sampler: Sampler, count: float) -> None:
+    """So long, with a measurement each ten seconds."""
+    for _ in range(round(count * 6)):
+        await house.turn(10)
+        await sampler.tick()
+
+
+async def test_an_autoscaled_region_follows_its_players(house: House) -> None:
+    async def at_once(_: float) -> None:
+        return
+
+    sampler = Sampler(house.around, house.loop.watch, sleep=at_once)
+    await house.studio.deploy(idle_timeout_enabled=False)
+    await autoscale(house, 1, 3)
+    await minutes(house, sampler, 1)
+    (only,) = await live(house)
+    house.host.processes[only.process_id].connections = 5
+    await minutes(house, sampler, 1.5)
+    assert await target(house) == 3
+    assert len(await live(house)) == 3
+    # One of them cannot be measured: nothing is taken away, however long.
+    house.host.processes[only.process_id].connections = None
+    await minutes(house, sampler, 8)
+    assert await target(house) == 3
+    house.host.processes[only.process_id].connections = 0
+    await minutes(house, sampler, 5)
+    assert await target(house) == 3
+    await minutes(house, sampler, 2)
+    assert await target(house) == 1
+    assert len(await live(house)) == 1
+    assert await told(house, "allocation.scaled") == [
+        "Tokyo: 2 processes wanted; 2.5 concurrent requests on average, 2 for each process: 2",
+        "Tokyo: 3 processes wanted; 4.167 concurrent requests on average, 2 for each process: 3",
+        "Tokyo: 1 processes wanted; for five minutes 1 were enough: 2 for each process",
+    ]
+
+
+async def test_an_autoscaled_target_lives_through_other_changes_within_its_bounds(
+    house: House,
+) -> None:
+    await autoscale(house, 1, 4)
+    key = (house.studio.app_id, "Tokyo")
+    context = house.studio.context()
+    await house.studio.store.write(
+        lambda tx: autoscaling.set_target(tx, key, 3, "many came", context)
+    )
+    await autoscale(house, 0, 4)
+    assert await target(house) == 3
+    await autoscale(house, 0, 2)
+    assert await target(house) == 2
+    await autoscale(house, 3, 4)
+    assert await target(house) == 3

@@ -141,19 +141,29 @@ async def test_equal_numbers_no_maximum_and_one_entry_a_region(desk: Any) -> Non
         await desk.ask(apps.update_app, AppSettings(app.app_id, "arena", {}, twice))
 
 
+async def test_an_autoscaler_is_taken_and_its_value_must_be_above_nought(desk: Any) -> None:
+    app = await desk.app()
+    for value in (0.5, 0, -1):
+        metric = {"metricName": "concurrent-requests", "metricValue": value}
+        config = {
+            "staticProcessAllocation": [],
+            "processAutoscalerConfig": {"targetMetric": metric},
+        }
+        asked = desk.ask(apps.patch_app, AppPatch(app.app_id, service_config=config))
+        if value > 0:
+            assert (await asked).service_config == config
+        else:
+            with pytest.raises(Invalid, match="metricValue must be greater than 0"):
+                await asked
+
+
 async def test_what_nothing_enforces_is_refused_unless_that_is_accepted(desk: Any) -> None:
     balancer = {"staticProcessAllocation": [], "loadBalancer": {"enabled": True}}
-    metric = {"metricName": "concurrent-requests", "metricValue": 1}
-    scaler = {
-        "staticProcessAllocation": [],
-        "processAutoscalerConfig": {"targetMetric": metric},
-    }
     app = await desk.app()
-    for config in (balancer, scaler):
-        with pytest.raises(Invalid, match="does not enforce yet"):
-            await desk.ask(apps.patch_app, AppPatch(app.app_id, service_config=config))
-        with pytest.raises(Invalid, match="does not enforce yet"):
-            await desk.ask(apps.update_app, AppSettings(app.app_id, "arena", {}, config))
+    with pytest.raises(Invalid, match="does not enforce yet"):
+        await desk.ask(apps.patch_app, AppPatch(app.app_id, service_config=balancer))
+    with pytest.raises(Invalid, match="does not enforce yet"):
+        await desk.ask(apps.update_app, AppSettings(app.app_id, "arena", {}, balancer))
     with pytest.raises(Invalid, match=r"body\.loadBalancer\.enabled"):
         await desk.ask(apps.create_app, NewApp("balanced", {}, {"enabled": True}))
     off = await desk.ask(apps.create_app, NewApp("plain", {}, {"enabled": False}))
