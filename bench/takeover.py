@@ -1,18 +1,20 @@
 """From kill -9 to the next room: one server that is started again on SQLite, and three on one PostgreSQL.
 
-Of the three, the one that reconciles is killed. Baseline: the restart.
+Of the three, the one that reconciles is killed. Baseline: the restart. Before that: whether a room starts as
+soon where it is asked of a server that does not reconcile, as where it is asked of the one that does.
 """
 
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 
 import httpx
 
-from bench.live_game import HEADERS, REGION, Studio
+from bench.live_game import HEADERS, REGION, Studio, spread
 from bench.results import Measurement
-from bench.run import Run, median_ratio
+from bench.run import Run, interleaved, median_ratio
 from bench.servers import SERVERS
 from innkeeper.testing.live import LiveServer, live_server
 from innkeeper.testing.live_servers import LiveServers, live_servers
@@ -33,6 +35,7 @@ def measure(run: Run) -> Iterator[Measurement]:
         three = stack.enter_context(live_servers("process", folder / "three", SERVERS, SETTINGS))
         single = Studio(one, folder)
         several = Studio(three.all[0], folder / "three")
+        yield _through_another(run, three, several)
         run.say(f"kill -9 and the next room, {rounds} times each")
         restarts, takeovers = [], []
         for _ in range(rounds):
@@ -40,6 +43,28 @@ def measure(run: Run) -> Iterator[Measurement]:
             takeovers.append(_takeover(three, several.app_id))
     for place, what in enumerate(("accepted", "in play")):
         yield _line(what, [t[place] for t in takeovers], [r[place] for r in restarts])
+
+
+def _through_another(run: Run, servers: LiveServers, studio: Studio) -> Measurement:
+    """Create to active on a new process: asked of a server that must wake another, and of that one."""
+    holder = servers.holder()
+    if holder is None:
+        raise RuntimeError("no server reconciles")
+    other = next(server for server in servers.all if server is not holder)
+    run.say("rooms on new processes, asked of the server that reconciles and of another")
+
+    def ask(server: LiveServer) -> float:
+        begun = time.perf_counter()
+        return _next_room(lambda: server.url, studio.app_id, begun)[1]
+
+    found = interleaved(
+        run.rounds(15), [("holder", partial(ask, holder)), ("other", partial(ask, other))]
+    )
+    value, baseline = statistics.median(found["other"]), statistics.median(found["holder"])
+    ratio = median_ratio(found["other"], found["holder"])
+    name = "servers: create to active through another server"
+    detail = f"baseline: through the server that reconciles; {spread(found['other'])}"
+    return Measurement(name, "ms", value, baseline, None, ratio, detail)
 
 
 def _restart(server: LiveServer, app_id: str) -> Times:
@@ -91,7 +116,8 @@ def _line(what: str, values: list[float], baselines: list[float]) -> Measurement
     value, baseline = statistics.median(values), statistics.median(baselines)
     detail = (
         f"{SERVERS} servers on PostgreSQL, from {min(values):,.0f} to {max(values):,.0f} ms; "
-        f"baseline: one on SQLite, started again at once, from {min(baselines):,.0f} to {max(baselines):,.0f} ms"
+        f"baseline: one on SQLite, started again at once, from {min(baselines):,.0f} to "
+        f"{max(baselines):,.0f} ms"
     )
     ratio = median_ratio(values, baselines)
     return Measurement(

@@ -70,10 +70,12 @@ async def make_runtime(
     name: str, settings: Settings, installation_id: str, listening: Listening
 ) -> RuntimeParts:
     """The driver of this name, not opened yet. Raises ``RuntimeAway`` without an engine."""
+    # Of several servers this one may end before its games do: they are told what stands before all of them.
+    shared = settings.public_url if settings.shared_store else None
     if name == "process":
-        return process_parts(settings, installation_id, listening.local_url(settings))
+        return process_parts(settings, installation_id, shared or listening.local_url(settings))
     # With TLS, games reach the API by the name that its certificate is for.
-    url = listening.local_url(settings) if settings.tls_cert is not None else None
+    url = shared or (listening.local_url(settings) if settings.tls_cert is not None else None)
     return await container_parts(settings, installation_id, listening.port, url)
 
 
