@@ -68,7 +68,7 @@ def add_processes(tx: Tx) -> None:
             "processes.insert", process_id=process_id, app_id="a", org_id="o", deployment_id="d",
             deployment_number=1, region="Chicago", rooms_per_process=1, rooms_allocated=0, cpu_millis=500,
             memory_mb=512, created_at=0, exposed_ports="[]", sandbox_id=None, initial_room_id=None,
-            fleet_id=None, hosting="shared",
+            fleet_id=None, hosting="shared", made_for="room",
         )  # fmt: skip
     tx.run("processes.mark_terminated", process_id="ended", at=1, failed=0, reason="x")
     tx.run("sandboxes.insert", sandbox_id="s", deployment_id="d", host_ports="[]", created_at=0)
