@@ -94,7 +94,7 @@ def sweep(directory: Path) -> None:
         if spec is not None:
             discarded.discard(spec["image_ref"])
     for name in discarded:
-        shutil.rmtree(trash / name)
+        shutil.rmtree(trash / name, ignore_errors=True)  # another server may be at it
 
 
 def check_name(image_ref: str) -> None:
