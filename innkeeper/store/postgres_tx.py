@@ -132,13 +132,6 @@ class PostgresWriteTx(PostgresTx):
         self.check()
         return self.kept.one(query, params, super().one)
 
-    def run(self, query: str, **params: Any) -> int:
-        """See :class:`~innkeeper.interfaces.Tx`."""
-        wrote = self.wrote
-        changed = super().run(query, **params)
-        self.wrote = wrote or changed > 0  # what changed nothing need not be undone
-        return changed
-
     def put(self, query: str, **params: Any) -> None:
         """See :class:`~innkeeper.interfaces.Tx`; in haste it waits for what comes next."""
         if self.in_step:
@@ -193,8 +186,12 @@ class PostgresWriteTx(PostgresTx):
             if not self._answer(_TRY_CAPACITY, []).rows():
                 raise Later
             self.has_capacity = True
+        wrote = self.wrote
         self._before(POSTGRES_QUERIES[name])
-        return self._answer(statement, values)
+        answer = self._answer(statement, values)
+        # What changed nothing need not be undone.
+        self.wrote = wrote or (self.wrote and answer.changed > 0)
+        return answer
 
     def _answer(self, statement: Statement, values: list[Any]) -> Answer:
         link = self._open_link()
