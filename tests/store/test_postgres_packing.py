@@ -83,6 +83,24 @@ async def test_no_needless_process_and_no_overfull_one(town: Town) -> None:
     await _check(town, len(placed))
 
 
+async def test_a_slot_of_a_process_that_another_server_is_making_is_waited_for(town: Town) -> None:
+    app_id = town.app_ids[0]
+    made: list[PlacedRoom] = []
+    release = asyncio.Event()
+
+    def make(tx: Tx) -> None:
+        made.append(
+            rooms.create_room(tx, town.studio.caller, NewRoom(app_id, REGION), town.context())
+        )
+
+    async with _held(town, 1, make, ((app_id, REGION),), release):
+        waits = asyncio.ensure_future(town.create(0, app_id))
+        await town.stores[0].write(add(1))
+        assert not waits.done()
+        release.set()
+    assert (await waits).process_id == made[0].process_id
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_slots_stay_exact_while_rooms_come_and_go(town: Town, seed: int) -> None:
     async def caller(chance: random.Random) -> int:
