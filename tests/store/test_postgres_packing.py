@@ -15,6 +15,7 @@ from innkeeper.interfaces import Context, LockKey, Tx
 from innkeeper.store import postgres_writes
 from innkeeper.store.postgres import PostgresStore
 from innkeeper.testing.postgres_server import PostgresServer
+from innkeeper.testing.store_suite import add
 from innkeeper.testing.studio import Studio
 from innkeeper.usecases import apps, rooms
 from innkeeper.usecases.rooms import NewRoom, PlacedRoom
