@@ -66,6 +66,15 @@ class LiveServers:
         names = {f"{socket.gethostname()}/{server.pid}": server for server in self.alive()}
         return names.get(rows[0][0]) if rows else None
 
+    def holder_in_sight(self) -> OneOfMany | None:
+        """The same, once its session with PostgreSQL shows that it lives."""
+        with opened(self.all[0].data_dir, self.database_url) as ask:
+            shown = ask(
+                "SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid)"
+                " WHERE locktype = 'advisory' AND application_name = 'innkeeper neighbours'"
+            )
+        return self.holder() if shown else None
+
     def new_holder(self, but: OneOfMany, timeout_s: float) -> OneOfMany:
         """The one that reconciles once it is not ``but`` any more."""
 

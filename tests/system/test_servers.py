@@ -116,13 +116,18 @@ class Load:
         return maybe_made
 
 
+def there(answer: httpx.Response) -> httpx.Response | None:
+    return None if answer.status_code == 503 else answer
+
+
 def check(load: Load) -> None:
     """Every room that was answered is in play, on as few processes as can be, each with one game."""
     url, app_id = load.servers.alive()[0].url, load.app_id
     with httpx.Client(base_url=url, headers=HEADERS, timeout=30, trust_env=False) as http:
 
         def get(path: str) -> Any:
-            answer = http.get(path)
+            """As a client does that is told to come back."""
+            answer = eventually(lambda: there(http.get(path)), 20, path)
             assert answer.status_code == 200, answer.text
             return answer.json()
 
@@ -172,15 +177,15 @@ def test_restarting_postgresql_loses_nothing(servers: LiveServers, app_id: str) 
     check(load)
     assert load.refused > 0, "nobody noticed"
     for server in servers.all:
-        ready = httpx.get(f"{server.url}/readyz", trust_env=False, timeout=10)
-        assert ready.status_code == 200, ready.text
+        eventually(server._ready, 20, "it is ready again")
 
 
 @pytest.mark.timeout(180)
 def test_a_holder_that_stood_still_steps_down_when_it_comes_back(
     servers: LiveServers, app_id: str, bridge: Bridge, tmp_path: Path
 ) -> None:
-    paused = eventually(servers.holder, 10, "one reconciles")
+    paused = eventually(servers.holder_in_sight, 10, "one reconciles, and PostgreSQL sees it")
+    said_before = len(paused.said())
     paused.pause()
     try:
         holder = servers.new_holder(paused, 20)
@@ -190,7 +195,8 @@ def test_a_holder_that_stood_still_steps_down_when_it_comes_back(
             studio.active(app_id, room_id)
     finally:
         paused.go_on()
-    eventually(lambda: "reconciles no more" in paused.said(), 20, "it steps down")
+    steps_down = "reconciles no more"
+    eventually(lambda: steps_down in paused.said()[said_before:], 20, "it steps down")
     assert servers.holder() is holder
     # It serves on, and what it is asked for is done by the other.
     studio = studio_of(paused, bridge)
