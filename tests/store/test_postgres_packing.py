@@ -15,7 +15,6 @@ from innkeeper.interfaces import Context, LockKey, Tx
 from innkeeper.store import postgres_writes
 from innkeeper.store.postgres import PostgresStore
 from innkeeper.testing.postgres_server import PostgresServer
-from innkeeper.testing.store_suite import add
 from innkeeper.testing.studio import Studio
 from innkeeper.usecases import apps, rooms
 from innkeeper.usecases.rooms import NewRoom, PlacedRoom
@@ -84,7 +83,9 @@ async def test_no_needless_process_and_no_overfull_one(town: Town) -> None:
     await _check(town, len(placed))
 
 
-async def test_a_slot_of_a_process_that_another_server_is_making_is_waited_for(town: Town) -> None:
+async def test_a_slot_of_a_process_that_another_server_is_making_is_waited_for(
+    town: Town, postgres: PostgresServer, postgres_database: str
+) -> None:
     app_id = town.app_ids[0]
     made: list[PlacedRoom] = []
     release = asyncio.Event()
@@ -96,8 +97,7 @@ async def test_a_slot_of_a_process_that_another_server_is_making_is_waited_for(t
 
     async with _held(town, 1, make, ((app_id, REGION),), release):
         waits = asyncio.ensure_future(town.create(0, app_id))
-        await town.stores[0].write(add(1))
-        assert not waits.done()
+        await _until_somebody_waits(postgres, postgres_database)
         release.set()
     assert (await waits).process_id == made[0].process_id
 
