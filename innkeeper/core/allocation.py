@@ -231,16 +231,17 @@ def _idle_ones(
     """Of the roomless: who is spared although idle, and who is idled out although nobody asks for it."""
     fresh = board.fresh()
     may_go = max(min(len(fresh) - _count(fresh, wanted), board.ready - ready_min), 0)
-    idle = [p for p in fresh if board.idle_for_long(p)]
-    idle.sort(key=lambda p: (p.idle_since, p.process_id))
     roomless = [p for p in reversed(fresh) if not p.rooms_allocated and p.started_at is not None]
-    ours = [p for p in roomless if wanted.static is not None or p.made_for in _OURS]
-    kept = idle[may_go:]
+    # One order for both, or one would be spared while the other is not asked for.
+    roomless.sort(key=lambda p: (p.idle_since is None, p.idle_since or board.now))
+    going = roomless[:may_go]
+    kept = [p for p in roomless[may_go:] if board.idle_for_long(p)]
+    ours = [p for p in going if wanted.static is not None or p.made_for in _OURS]
     if wanted.static is not None:
         kept += board.old()  # They go as their successors allow.
     return (
         frozenset(p.process_id for p in kept),
-        frozenset(p.process_id for p in ours[:may_go]),
+        frozenset(p.process_id for p in ours),
     )
 
 
