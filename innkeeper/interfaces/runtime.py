@@ -68,6 +68,7 @@ class Listing:
 
     processes: Mapping[str, ProcessSeen]
     sandboxes: Mapping[str, str | None]  # sandbox id -> private IP
+    ended_sandboxes: frozenset[str] = frozenset()  # of no use to anybody, and still there
 
 
 @dataclass(frozen=True, slots=True)

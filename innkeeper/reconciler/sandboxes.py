@@ -22,13 +22,15 @@ class SandboxKeeper:
         self._ahead = ahead
         self._total_max = total_max
 
-    async def keep(self, seen: set[str], seen_at: datetime) -> bool:
+    async def keep(
+        self, seen: set[str], seen_at: datetime, ended: frozenset[str] = frozenset()
+    ) -> bool:
         """Bring the sandboxes closer to the plan. True: one was made, and there may be more to do.
 
-        ``seen`` are the sandboxes that the listing begun at ``seen_at`` shows.
+        ``seen`` are the living sandboxes that the listing begun at ``seen_at`` shows.
         """
         wanted = await self._around.store.read(sandboxes.load)
-        for sandbox_id in sorted(seen - {s.sandbox_id for s in wanted.sandboxes}):
+        for sandbox_id in sorted((seen | ended) - {s.sandbox_id for s in wanted.sandboxes}):
             log.info("sandbox %s has no record: removing it", sandbox_id)
             await self._around.runtime.remove_sandbox(sandbox_id)
         plan = plan_sandboxes(

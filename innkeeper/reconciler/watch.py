@@ -79,11 +79,12 @@ class Watch:
         shown = self._listing.processes
         return tuple(p for p, seen in shown.items() if seen.phase == "running"), self._taken_at
 
-    def sandboxes(self) -> tuple[set[str], datetime] | None:
-        """The sandboxes that the latest listing shows, and when it began; ``None`` while there is none."""
+    def sandboxes(self) -> tuple[set[str], datetime, frozenset[str]] | None:
+        """The sandboxes that the latest listing shows, when it began, and those that have ended; ``None``
+        while there is none."""
         if self._listing is None or self._taken_at is None:
             return None
-        return set(self._listing.sandboxes), self._taken_at
+        return set(self._listing.sandboxes), self._taken_at, self._listing.ended_sandboxes
 
     def observation(
         self, processes: tuple[Process, ...], ports: dict[str, tuple[PortSpec, ...]]

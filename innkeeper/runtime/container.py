@@ -273,7 +273,9 @@ class ContainerRuntime:
                 self._spaces.drop(process_id)
         await self._end_unreachable(seen, sandboxes)
         joined = {labels.get(LABEL_JOINS) for labels, _ in processes.values()}
-        return Listing(seen, _free(sandboxes, joined))
+        free = _free(sandboxes, joined)
+        ended = frozenset(one for one in free if sandboxes[one].ended)
+        return Listing(seen, {one: at for one, at in free.items() if one not in ended}, ended)
 
     async def _end_unreachable(
         self, seen: Mapping[str, ProcessSeen], sandboxes: Mapping[str, SandboxSeen]
@@ -351,13 +353,12 @@ class ContainerRuntime:
 def _free(
     sandboxes: Mapping[str, SandboxSeen], joined: Collection[str | None]
 ) -> dict[str, str | None]:
-    """Living sandboxes that no process has joined, less those that one has just made for itself."""
+    """Sandboxes that no process has joined, less those that one has just made for itself."""
     now = datetime.now(UTC).timestamp()
     return {
         sandbox_id: seen.address
         for sandbox_id, seen in sandboxes.items()
         if sandbox_id not in joined
-        and not seen.ended
         and not (sandbox_id.startswith(_OWN) and now - seen.created_s < _OWN_LOST_AFTER_S)
     }
 

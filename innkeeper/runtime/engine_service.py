@@ -20,7 +20,7 @@ from pathlib import Path
 from string import Template
 
 from innkeeper.core.errors import RuntimeAway
-from innkeeper.runtime import proc_table
+from innkeeper.runtime import engine_leftovers, proc_table
 from innkeeper.runtime.engine import Engine
 from innkeeper.runtime.engine_limits import own_limits
 from innkeeper.runtime.mounts import remove_tree, unmount_below
@@ -181,6 +181,7 @@ class EngineService:
         self._reap()
         self.socket_path.unlink(missing_ok=True)
         if for_good:
+            self._identity_file.unlink(missing_ok=True)
             unmount_below(self._dir)
             if not self._holds_containers():
                 # Without it, Podman would take containers that still run for ended ones.
@@ -189,14 +190,15 @@ class EngineService:
         return identity is not None
 
     def _start(self) -> None:
+        ran = self._ran_in_this_boot()
         self._make_dirs()
         self._write_configuration()
+        env = self._environment()
+        if ran:
+            # And did not end in peace, or it would not be on record.
+            engine_leftovers.clear(engine_leftovers.Place(self._dir, self._run_dir, env))
         if self._log_file.exists() and self._log_file.stat().st_size > _LOG_BYTES_MAX:
             os.truncate(self._log_file, 0)
-        env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        env["CONTAINERS_CONF"] = str(self._dir / "containers.conf")
-        env["CONTAINERS_STORAGE_CONF"] = str(self._dir / "storage.conf")
-        env["CONTAINERS_REGISTRIES_CONF"] = str(self._dir / "registries.conf")
         with self._log_file.open("ab") as log:
             self._child = subprocess.Popen(
                 ["podman", "system", "service", "--time=0", f"unix://{self.socket_path}"],
@@ -210,6 +212,20 @@ class EngineService:
         identity = _identify(self._child.pid)
         if identity is not None:
             _write(self._identity_file, json.dumps(asdict(identity)))
+
+    def _ran_in_this_boot(self) -> bool:
+        try:
+            booted = (self._run_dir / "boot_id").read_text("utf-8")
+        except FileNotFoundError:
+            return False
+        return self._identity_file.exists() and booted == proc_table.boot_id()
+
+    def _environment(self) -> dict[str, str]:
+        env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        env["CONTAINERS_CONF"] = str(self._dir / "containers.conf")
+        env["CONTAINERS_STORAGE_CONF"] = str(self._dir / "storage.conf")
+        env["CONTAINERS_REGISTRIES_CONF"] = str(self._dir / "registries.conf")
+        return env
 
     def _make_dirs(self) -> None:
         boot_file = self._run_dir / "boot_id"

@@ -11,13 +11,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
+from innkeeper.runtime import engine_leftovers
+from innkeeper.runtime.mounts import unmount_below
 from innkeeper.testing import chaos_checks, chaos_faults, host_facts
 from innkeeper.testing.chaos_faults import Outcome
 from innkeeper.testing.chaos_ledger import Ledger, LossKind
@@ -147,7 +149,14 @@ class Chaos:
         await asyncio.to_thread(chaos_checks.check_end, scene, now)
 
 
-async def run(runtime: str, folder: Path, disk: SmallDisk | None, seed: int, rounds: int) -> Report:
+async def run(
+    runtime: str,
+    folder: Path,
+    disk: SmallDisk | None,
+    seed: int,
+    rounds: int,
+    only: Collection[str] = (),
+) -> Report:
     """A whole run below ``folder``. Whatever happens, nothing that it started is left."""
     report = Report()
     with claimed_ports() as ports:
@@ -161,18 +170,27 @@ async def run(runtime: str, folder: Path, disk: SmallDisk | None, seed: int, rou
             kinds, skipped = chaos_faults.possible(scene)
             for reason in skipped:
                 click.echo(f"WARNING: SKIPPED {reason}")
-            await Chaos(scene, report).run(plan(seed, rounds, kinds))
+            wanted = [kind for kind in kinds if kind in only or not only]
+            await Chaos(scene, report).run(plan(seed, rounds, wanted))
         finally:
             if (await asyncio.to_thread(server.down)).returncode:
-                host_facts.end_by_force(server.data_dir)
+                await asyncio.to_thread(_end_by_force, server.data_dir)
     return report
+
+
+def _end_by_force(data_dir: Path) -> None:
+    """A fault of the program shall leave nothing on the machine that looks for it."""
+    host_facts.end_by_force(data_dir)
+    engine_leftovers.clear_networks(data_dir / "engine")
+    unmount_below(data_dir)
 
 
 @click.command()
 @click.option("--rounds", default=20, show_default=True, help="How many rounds.")
 @click.option("--seed", type=int, default=None, help="Of the plan; a new one unless given.")
 @click.option("--runtime", type=click.Choice(["container", "process"]), default="container")
-def main(rounds: int, seed: int | None, runtime: str) -> None:
+@click.option("--fault", "only", multiple=True, help="Only faults of this kind. May be repeated.")
+def main(rounds: int, seed: int | None, runtime: str, only: tuple[str, ...]) -> None:
     """Break a real installation again and again, and see that nothing is lost."""
     if seed is None:
         seed = random.SystemRandom().getrandbits(32)
@@ -183,7 +201,7 @@ def main(rounds: int, seed: int | None, runtime: str) -> None:
     with tempfile.TemporaryDirectory(prefix="innkeeper-chaos-") as place:
         folder = Path(place)
         with small_disk(folder / "disk") as disk:
-            report = asyncio.run(run(runtime, folder, disk, seed, rounds))
+            report = asyncio.run(run(runtime, folder, disk, seed, rounds, only))
     click.echo(report.line())
     if report.ledger.losses:
         click.echo(f"the same plan again: SEED={seed} ROUNDS={rounds} RUNTIME={runtime}", err=True)

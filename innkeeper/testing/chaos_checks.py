@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import re
 import subprocess
 import time
@@ -14,12 +13,14 @@ from pathlib import Path
 from innkeeper.core.capacity import SANDBOX_MEMORY_MB
 from innkeeper.core.errors import RuntimeAway
 from innkeeper.core.processes import Process
+from innkeeper.runtime import engine_leftovers
 from innkeeper.runtime.container_spec import LABEL_INSTALLATION, LABEL_PROCESS, LABEL_SANDBOX
 from innkeeper.runtime.engine import Engine
 from innkeeper.store.opening import open_store
 from innkeeper.testing import host_facts
 from innkeeper.testing.chaos_scene import COMMAND, Scene
 from innkeeper.testing.invariants import Facts
+from innkeeper.testing.players import ask_tcp, ask_udp
 
 REST_TIMEOUT_S = 120.0
 _LOOK_S = 0.25
@@ -101,9 +102,8 @@ def check(scene: Scene, now: Facts, seen: Carried) -> None:
     _ports(scene, now)
     _promises(scene, now)
     _players(scene)
-    for pids in host_facts.games(scene.app_id, COMMAND).values():
-        scene.namespaces |= {namespace for pid in pids if (namespace := _namespace(pid.pid))}
-    scene.namespaces -= {_namespace(os.getpid())}
+    _newcomers(scene, now)
+    scene.networks = list(engine_leftovers.networks_of(scene.server.data_dir / "engine"))
 
 
 def _rooms(scene: Scene, now: Facts) -> None:
@@ -173,9 +173,14 @@ def open_ports(scene: Scene) -> set[int]:
             if remote.endswith(":0000"):
                 found.add(int(address.rpartition(":")[2], 16))
     if scene.server.runtime != "process":
-        rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=False)
-        found |= {int(port) for port in re.findall(r"--dport (\d+)", rules.stdout)}
+        found |= {int(port) for port in re.findall(r"--dport (\d+)", packet_rules())}
     return {port for port in found if first <= port <= last}
+
+
+def packet_rules() -> str:
+    """All of this machine, as ``iptables-save`` prints them; empty where it may not be asked."""
+    saved = subprocess.run(["iptables-save"], capture_output=True, text=True, check=False)
+    return saved.stdout
 
 
 def _promises(scene: Scene, now: Facts) -> None:
@@ -203,6 +208,25 @@ def _players(scene: Scene) -> None:
         scene.ledger.stopped.add(player.process_id)  # told once
 
 
+def _newcomers(scene: Scene, now: Facts) -> None:
+    """Who comes now is answered on every port of every game, over UDP and TCP."""
+    for process in now.processes:
+        if process.removed or process.status != "running":
+            continue
+        for port in process.exposed_ports:
+            ask = ask_udp if port.transport_type == "udp" else ask_tcp
+            word = f"hello {process.process_id}"
+            try:
+                answer = ask((port.host, port.port), word)
+            except OSError as error:
+                answer = repr(error)
+            if answer != word:
+                told = (
+                    f"process {process.process_id} at {port.port}/{port.transport_type}: {answer}"
+                )
+                scene.ledger.lose("player cut", f"a new one does not reach {told}")
+
+
 def check_end(scene: Scene, now: Facts) -> None:
     """After everything was stopped, and `down`: nothing is left on this machine."""
     ledger = scene.ledger
@@ -213,16 +237,13 @@ def check_end(scene: Scene, now: Facts) -> None:
     for pid, command in host_facts.processes_of(scene.server.data_dir).items():
         ledger.lose("container leaked", f"process {pid} lives on: {command[:200]}")
     mounts = Path("/proc/self/mountinfo").read_text()
-    for namespace in scene.namespaces:
-        if namespace in mounts:
-            ledger.lose("container leaked", f"network namespace {namespace} is left")
+    for namespace in engine_leftovers.namespaces_of(scene.networks):
+        ledger.lose("container leaked", f"network namespace {namespace.name} is left")
+    rules = packet_rules()
+    for network in scene.networks:
+        for line in rules.splitlines():
+            if str(network) in line:
+                ledger.lose("port leaked", f"a packet rule is left: {line}")
     for line in mounts.splitlines():
         if f" {scene.server.data_dir}/" in line:
             ledger.lose("container leaked", f"mount {line.split()[4]} is left")
-
-
-def _namespace(pid: int) -> str:
-    try:
-        return os.readlink(f"/proc/{pid}/ns/net")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""

@@ -1,6 +1,7 @@
 """Makes things go wrong, puts them right again, and measures how long it takes until a room is accepted."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ from innkeeper.testing.chaos_scene import COMMAND, Player, Scene
 
 START_TIMEOUT_S = 60.0
 VICTIMS_REGION = "Seattle"  # where only rooms are that shall die
+# Where the next room is asked for: in turn, so that it is the first one there and needs a new process.
+_PROBE_REGIONS = itertools.cycle(("Chicago", "Dallas", "Frankfurt", "Mumbai", "Singapore", "Dubai"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ async def perform(fault: Fault, scene: Scene, victim: Player | None) -> Outcome:
         case "restart store":
             raise NotImplementedError(fault.kind)
     async with scene.client(5.0) as http:
-        room_id, _ = await scene.create_room(http, VICTIMS_REGION)
+        room_id, _ = await scene.create_room(http, next(_PROBE_REGIONS))
         scene.ledger.doomed.add(room_id)
         if fault.kind in ("kill engine", "kill both"):
             await scene.in_play(http, room_id)

@@ -35,8 +35,10 @@ class Ledger:
     losses: list[Loss] = field(default_factory=list)
 
     def lose(self, kind: LossKind, what: str) -> None:
-        """Remember a loss, and say it at once."""
+        """Remember a loss, and say it at once; the same one is told once."""
         loss = Loss(kind, what)
+        if loss in self.losses:
+            return
         self.losses.append(loss)
         print(loss, flush=True)
 

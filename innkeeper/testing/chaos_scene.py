@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 from types import TracebackType
 
@@ -88,7 +89,7 @@ class Scene:
     ledger: Ledger = field(default_factory=Ledger)
     app_id: str = ""
     players: list[Player] = field(default_factory=list)
-    namespaces: set[str] = field(default_factory=set)  # of every game that was seen
+    networks: list[IPv4Network] = field(default_factory=list)  # of the engine, while it has them
 
     async def facts(self) -> Facts:
         """All that the store says."""

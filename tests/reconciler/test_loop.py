@@ -290,3 +290,20 @@ async def test_sandboxes_are_made_ahead_joined_and_replaced(studio: Studio) -> N
     machine = await studio.store.read(lambda tx: tx.one("capacity.machine"))
     assert machine is not None
     assert machine["memory_mb_promised"] == 2 * 4
+
+
+async def test_an_ended_sandbox_without_a_record_is_removed_and_one_on_record_is_not(
+    studio: Studio,
+) -> None:
+    """Its process was removed, and we were killed before its sandbox was."""
+    house = House(studio, FakeHost(), ahead=1)
+    await studio.deploy()
+    await house.settle()
+    (recorded,) = house.host.sandboxes
+    house.host.sandboxes["left"] = house.host.sandboxes[recorded]
+    assert house.keeper is not None
+    now = studio.clock()
+    await house.keeper.keep({recorded}, now, frozenset({"left"}))
+    assert set(house.host.sandboxes) == {recorded}
+    await house.keeper.keep({recorded}, now, frozenset({recorded}))
+    assert set(house.host.sandboxes) == {recorded}

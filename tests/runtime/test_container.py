@@ -198,6 +198,29 @@ async def test_a_game_that_lost_its_network_is_ended(harness: ContainerHarness) 
     assert (await fresh.observe()).sandboxes == {}
 
 
+async def test_a_sandbox_that_has_ended_is_of_no_use_and_yet_shown(
+    harness: ContainerHarness,
+) -> None:
+    """So that it is removed although nobody has a record of it."""
+    driver = await harness.open()
+    ports = harness.ports("udp")
+    await driver.make_sandbox(SandboxSpec("left", "dep", ports))
+    engine = Engine(harness.socket_path)
+    await engine.open()
+    holder = sandbox_name(harness.settings, "left")
+    killed = await engine.call("POST", f"/containers/{holder}/kill", params={"signal": "SIGKILL"})
+    assert killed.ok
+
+    async def exited() -> bool:
+        state = await engine.call("GET", f"/containers/{holder}/json")
+        return bool(state.data["State"]["Status"] == "exited")
+
+    await eventually(exited, "the holder has ended")
+    await engine.close()
+    listing = await (await harness.open()).observe()
+    assert (listing.sandboxes, listing.ended_sandboxes) == ({}, frozenset({"left"}))
+
+
 async def test_a_sandbox_that_was_ended_from_outside_is_started_again(
     harness: ContainerHarness,
 ) -> None:
