@@ -7,13 +7,28 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
+import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from innkeeper.core.errors import StateConflict, Unavailable
+from innkeeper.store.copies import CopyFacts
+from innkeeper.store.postgres_errors import away_at_connecting
+from innkeeper.store.postgres_link import with_defaults
+from innkeeper.store.queries import QUERIES
 
+# Transactions are numbered by the server, and another one begins anew: what is copied comes before them all.
+# Of what a receiver had not got yet, all is sent again: rather twice than never.
+_COUNT_ANEW = (
+    b"""UPDATE webhooks SET sent_seq = COALESCE((SELECT MIN(seq) - 1 FROM events
+        WHERE (events.tx_id, events.seq) > (webhooks.sent_order, webhooks.sent_seq)), sent_seq)""",
+    b"UPDATE webhooks SET sent_order = 0",
+    b"UPDATE events SET tx_id = 0",
+)
+_TABLES = b"SELECT 1 FROM pg_tables WHERE schemaname = current_schema() LIMIT 1"
 _PLACES = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "usr/local/pgsql/bin")
 
 
@@ -41,8 +56,11 @@ def dump(database_url: str, target: Path) -> None:
 def load(database_url: str, source: Path) -> None:
     """Fill an empty database from a file of :func:`dump`, in one transaction: all of it or nothing. Blocks.
 
-    Raises as :func:`dump` does, with ``pg_restore``.
+    Raises as :func:`dump` does, with ``pg_restore``; ``StateConflict`` for a database that is not empty.
     """
+    with closing(psycopg.connect(with_defaults(database_url, writes=True))) as connection:
+        if connection.execute(_TABLES).fetchone() is not None:
+            raise StateConflict("the database to restore into is not empty: name a new one")
     name = conninfo_to_dict(database_url).get("dbname")
     command = [
         "pg_restore",
@@ -52,6 +70,26 @@ def load(database_url: str, source: Path) -> None:
         "--no-privileges",
     ]
     _run([*command, f"--dbname={name}", str(source)], database_url)
+    with closing(psycopg.connect(with_defaults(database_url, writes=True))) as connection:
+        for statement in _COUNT_ANEW:
+            connection.execute(statement)
+        connection.commit()
+
+
+def postgres_facts(database_url: str) -> CopyFacts:
+    """What the database holds. Raises ``StateConflict`` where it is not one of ours."""
+    try:
+        with closing(psycopg.connect(with_defaults(database_url, writes=False))) as connection:
+            if connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,):
+                raise StateConflict("the database is empty, or another program's")
+            revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            row = connection.execute(QUERIES["installation.first"].sql.encode()).fetchone()
+            images = connection.execute(QUERIES["builds.kept_images"].sql.encode()).fetchall()
+    except psycopg.Error as error:
+        raise away_at_connecting(error) from error
+    if revision is None or row is None:
+        raise StateConflict("the database belongs to no installation yet: serve from it first")
+    return CopyFacts(str(revision[0]), str(row[0]), tuple((str(k), str(ref)) for k, ref in images))
 
 
 def find_program(name: str) -> str | None:
