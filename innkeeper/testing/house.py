@@ -11,6 +11,7 @@ from innkeeper.reconciler.loop import Reconciler
 from innkeeper.reconciler.perform import Surroundings
 from innkeeper.reconciler.sandboxes import SandboxKeeper
 from innkeeper.runtime.fake import FakeHost, FakeRuntime
+from innkeeper.testing.locked_store import LockedStore
 from innkeeper.testing.studio import Studio
 from innkeeper.usecases import processes, rooms
 from innkeeper.usecases.rooms import NewRoom
@@ -45,7 +46,7 @@ class House:
         self.logs = KeptLogs()
         self.woken: set[tuple[str, str]] = set()
         self.around = Surroundings(
-            studio.store,
+            LockedStore(studio.store),
             self.runtime,
             self.logs,
             studio.clock,

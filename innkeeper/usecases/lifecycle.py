@@ -208,7 +208,11 @@ def replace_ports(tx: Tx, process_id: str, taken_port: int, context: Context) ->
 
 
 def quarantine_port(tx: Tx, port: int, context: Context) -> None:
-    """Nobody gets this port for ten minutes: something outside Innkeeper holds it."""
+    """Nobody gets this port for ten minutes: something outside Innkeeper holds it.
+
+    Nothing where it is owned by now: who starts with it will see.
+    """
+    capacity.lock(tx)
     tx.run("lifecycle.quarantine_port", port=port, free_at=to_ms(context.now + PORT_QUARANTINE))
 
 
