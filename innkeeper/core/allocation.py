@@ -50,7 +50,7 @@ def plan(snapshot: Snapshot, now: datetime) -> Plan:
     board = _Board(snapshot, now)
     wanted = snapshot.wanted
     ready_min = 0 if wanted is None or wanted.static is None else wanted.static.min_processes
-    _end_drained(board, ready_min)
+    _end_drained(board, wanted, ready_min)
     if wanted is None or not board.concerned(wanted):
         return Plan(board.actions)
     _replace(board, wanted)
@@ -108,6 +108,13 @@ class _Board:
         since = max(process.drained_at, process.emptied_at or process.drained_at)
         return self.now - since >= timedelta(seconds=self.limits.idle_timeout_s)
 
+    def unmeasured(self, process: Process) -> bool:
+        """It runs without rooms, and whether anybody is connected cannot be measured."""
+        seen = self._snapshot.seen(process)
+        if process.started_at is None or seen is None:
+            return False
+        return not process.rooms_allocated and seen.connections is None
+
     def stop(self, process: Process, reason: str, ready_min: int) -> bool:
         """Plan its end, unless fewer than ``ready_min`` ready ones were left. It is vacated."""
         if process.started_at is not None:
@@ -135,14 +142,17 @@ class _Board:
         return process.deployment_id == self.latest and not process.draining
 
 
-def _end_drained(board: _Board, ready_min: int) -> None:
+def _end_drained(board: _Board, wanted: Wanted | None, ready_min: int) -> None:
     """Draining ones stop when they are empty; those of an earlier deployment as their successors allow.
 
-    What a person wants drained stops even where too few are left.
+    What a person wants drained stops even where too few are left; and so do those of an earlier deployment
+    where no number of processes is wanted any more.
     """
     for process in board.live:
         reason = process.drain_reason
-        if process.draining and reason != REPLACED and board.vacated(process):
+        if reason == REPLACED and wanted is not None and _succeeded(process, wanted):
+            continue
+        if process.draining and board.vacated(process):
             board.stop(process, reason or SCALED_DOWN, ready_min if reason == SCALED_DOWN else 0)
 
 
@@ -152,7 +162,7 @@ def _replace(board: _Board, wanted: Wanted) -> None:
     Never fewer than min are ready together, once that many were; never more than max live.
     """
     old = [p for p in board.old() if p.process_id not in board.actions]
-    old = [p for p in old if wanted.static is not None or p.made_for in _OURS]
+    old = [p for p in old if _succeeded(p, wanted)]
     empty = []
     for process in old:
         if board.vacated(process):
@@ -162,6 +172,11 @@ def _replace(board: _Board, wanted: Wanted) -> None:
     ready_min = _ready_min(board, wanted, old)
     for process in sorted(empty, key=lambda p: p.started_at is not None):
         board.stop(process, REPLACED, ready_min)
+
+
+def _succeeded(process: Process, wanted: Wanted) -> bool:
+    """Whether another takes its place when it is of an earlier deployment."""
+    return wanted.static is not None or process.made_for in _OURS
 
 
 def _ready_min(board: _Board, wanted: Wanted, old: list[Process]) -> int:
@@ -204,11 +219,14 @@ def _scale_down(board: _Board, wanted: Wanted, ready_min: int) -> None:
     fresh = board.fresh()
     static = wanted.static
     surplus = len(fresh) - _count(fresh, wanted)
-    unused = [p for p in fresh if p.made_for in _OURS and p.emptied_at is None and board.vacated(p)]
-    newest = list(reversed(unused))
+    unused = [p for p in fresh if p.made_for in _OURS and p.emptied_at is None]
+    newest = [p for p in reversed(unused) if board.vacated(p) or board.unmeasured(p)]
     newest.sort(key=lambda p: p.started_at is not None)
     for process in newest[: max(surplus, 0)]:
-        board.stop(process, SCALED_DOWN, ready_min)
+        if board.vacated(process):
+            board.stop(process, SCALED_DOWN, ready_min)
+        else:
+            board.drain(process, SCALED_DOWN)  # It stops when it has been without rooms for long.
     if wanted.rooms_wait and not board.giving_way:
         # One at a time: the others come in only where that was not enough.
         pool = [p for p in newest if p.made_for == "pool" and p.process_id not in board.actions]

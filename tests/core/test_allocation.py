@@ -12,6 +12,7 @@ from innkeeper.core.allocation import NOT_STARTABLE
 from innkeeper.core.decide import decide
 from innkeeper.core.processes import (
     DRAINED_BY_REQUEST,
+    GAVE_WAY,
     IDLE_TIMEOUT,
     REPLACED,
     SCALED_DOWN,
@@ -187,7 +188,11 @@ def test_no_fewer_than_min_stay_ready() -> None:
 def test_nobody_is_cut_and_nobody_is_taken_for_gone_unseen() -> None:
     many = [ready("a"), ready("b")]
     assert planned(many, (0, 1, 9), connections=1) == []
-    assert planned(many, (0, 1, 9), connections=None) == []
+    assert planned(many, (0, 1, 9), connections=None) == [act.MarkDraining("b", SCALED_DOWN)]
+    drains = {"draining": True, "drain_reason": SCALED_DOWN, "drained_at": NOW}
+    unseen = [many[0], replace(many[1], **drains)]
+    assert planned(unseen, (0, 1, 9), connections=None, now=at(299)) == []
+    assert planned(unseen, (0, 1, 9), connections=None, now=at(300)) == [stop("b")]
     assert planned(many, (0, 1, 9), away=True) == []
 
 
@@ -317,8 +322,29 @@ def test_a_pool_is_spared_by_idle_and_shrinks_when_less_is_wanted() -> None:
     assert planned(pool, None, reserve=1, idle=True) == [stop("b")]
 
 
+@pytest.mark.parametrize("connections", [0, None])
+def test_a_pool_gives_way_to_a_room_that_waits_one_at_a_time(connections: int | None) -> None:
+    pool = [ready(name, made_for="pool") for name in "ab"]
+    gives = stop("b", GAVE_WAY)
+    wish: dict[str, Any] = {"reserve": 3, "rooms_wait": True, "connections": connections}
+    assert planned(pool, None, **wish) == [gives]
+    going = replace(pool[1], stopping_at=NOW, term_sent_at=NOW, stop_reason=GAVE_WAY)
+    assert planned([pool[0], going], None, **wish) == []
+    assert planned(pool, None, reserve=2, rooms_wait=True, connections=1) == []
+
+
 def test_a_new_deployment_replaces_the_pool_and_nothing_else() -> None:
     old = [ready("a", "old", made_for="pool"), ready("b", "old", made_for="request")]
     assert planned(old, None, reserve=1) == make(1, "pool")
     assert planned([*old, starting("c", made_for="pool")], None, reserve=1) == []
     assert planned([*old, ready("c", made_for="pool")], None, reserve=1) == [stop("a", REPLACED, 2)]
+
+
+def test_a_replaced_one_ends_when_it_is_empty_although_its_allocation_is_gone() -> None:
+    """It drained while its region had a static allocation; nobody else would ever end it."""
+    known = {"made_for": "room", "draining": True, "drain_reason": REPLACED, "drained_at": at(-400)}
+    left = ready("a", "old", **known)
+    assert planned([left], None) == [stop("a", REPLACED)]
+    assert planned([left], None, connections=1) == [stop("a", REPLACED)]
+    assert planned([replace(left, rooms_allocated=1)], None) == []
+    assert planned([left], (1, 1, 2)) == make(1)
