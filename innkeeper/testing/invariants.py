@@ -1,17 +1,15 @@
 """What must hold after every step of a simulated history, and what at rest (design.md, Invariants)."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from innkeeper.core.capacity import SANDBOX_MEMORY_MB
 from innkeeper.core.processes import NODE_LOST, Process
 from innkeeper.interfaces import Row, Tx
+from innkeeper.runtime.fake import FakeHost
 from innkeeper.usecases.processes import process_from
-
-if TYPE_CHECKING:
-    from innkeeper.testing.world import World
 
 _MOMENTS = (
     "created_at",
@@ -47,28 +45,43 @@ def facts(tx: Tx) -> Facts:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What clients were told, and what the world did: the store must fit it.
+
+    ``answered`` are rooms whose making was answered, ``refused`` those whose making was; ``vanished`` are
+    processes that the host lost; ``at_s`` is the simulated time, and ``jumps`` how often the clock was set.
+    """
+
+    answered: Collection[str]
+    refused: Collection[str]
+    vanished: Collection[str]
+    at_s: float
+    jumps: int
+
+
 @dataclass(slots=True)
 class Invariants:
-    """Safety, checked after every step; remembers moments, which are set once."""
+    """Safety, checked after every step; remembers moments, which are set once, and who had which port."""
 
+    port_rest_s: float
     _moments: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    _owned: dict[int, tuple[str, float, int]] = field(default_factory=dict)
 
-    async def check(self, world: "World") -> None:
+    def check(self, now: Facts, told: Told) -> None:
         """Raises ``AssertionError`` naming what is broken."""
-        now = await world.store.read(facts)
-        self._rooms(now, world)
-        self._processes(now, world)
+        self._rooms(now, told)
+        self._processes(now, told)
         self._promises(now)
         self._ports(now)
-        # One that vanished before its start was recorded may rightly be started again.
-        starts = world.host.starts.items()
-        twice = {p: n for p, n in starts if n > 1 and p not in world.vanished}
-        assert not twice, f"started twice: {twice}"
+        self._rests(now, told)
 
-    def _rooms(self, now: Facts, world: "World") -> None:
+    def _rooms(self, now: Facts, told: Told) -> None:
         known = {room["room_id"]: room for room in now.rooms}
-        lost = world.answered - known.keys()
+        lost = set(told.answered) - known.keys()
         assert not lost, f"rooms that were answered are lost: {lost}"
+        made = set(told.refused) & known.keys()
+        assert not made, f"rooms were made although they were refused: {made}"
         allocated = Counter(r["process_id"] for r in now.rooms if r["process_id"])
         by_id = {p.process_id: p for p in now.processes}
         for process in now.processes:
@@ -78,23 +91,26 @@ class Invariants:
         for room in now.rooms:
             if room["status"] == "destroyed":
                 assert room["end_reason"], f"a room ended without a reason: {room}"
+            assert (room["process_id"] is not None) == (room["status"] == "active"), room
             if room["process_id"]:
                 process = by_id[room["process_id"]]
                 assert process.stopping_at is None, f"a room on an ending process: {room}"
 
-    def _processes(self, now: Facts, world: "World") -> None:
+    def _processes(self, now: Facts, told: Told) -> None:
         for process in now.processes:
-            told = [getattr(process, name) for name in _MOMENTS]
-            in_order = [moment for moment in told if moment is not None]
+            moments = [getattr(process, name) for name in _MOMENTS]
+            in_order = [moment for moment in moments if moment is not None]
             assert in_order == sorted(in_order), f"moments out of order: {process}"
-            for name, moment in zip(_MOMENTS, told, strict=True):
+            for name, moment in zip(_MOMENTS, moments, strict=True):
+                known = (process.process_id, name) in self._moments
+                assert moment is not None or not known, f"{name} was taken back: {process}"
                 if moment is not None:
                     first = self._moments.setdefault((process.process_id, name), moment)
                     assert first == moment, f"{name} was set twice: {process}"
             if process.terminated_at is not None:
                 assert process.summary_exit_reason, f"it ended without a reason: {process}"
             if process.summary_exit_reason == NODE_LOST:
-                assert process.process_id in world.vanished, f"taken for lost: {process}"
+                assert process.process_id in told.vanished, f"taken for lost: {process}"
 
     def _promises(self, now: Facts) -> None:
         live = [p for p in now.processes if p.terminated_at is None]
@@ -115,17 +131,35 @@ class Invariants:
                     owner = now.ports.get(port.port)
                     assert owner == process.process_id, f"{port.port} is owned by {owner}"
 
+    def _rests(self, now: Facts, told: Told) -> None:
+        """A port that was given back rests before somebody else gets it (where no clock was set)."""
+        joined = {p.sandbox_id: p.process_id for p in now.processes if p.sandbox_id}
+        for port, owner in now.ports.items():
+            before, seen_s, jumps = self._owned.get(port, (owner, told.at_s, told.jumps))
+            passed_on = joined.get(before) == owner
+            if before != owner and not passed_on and jumps == told.jumps:
+                rested_s = told.at_s - seen_s
+                assert rested_s >= self.port_rest_s, f"{port} rested only {rested_s:g} s"
+            self._owned[port] = owner, told.at_s, told.jumps
 
-async def check_rest(world: "World") -> None:
-    """Nothing leaks: the host carries exactly what the store wants, and every room has a home or an end."""
-    now = await world.store.read(facts)
+
+def check_rest(now: Facts, host: FakeHost, held: Collection[str]) -> None:
+    """Nothing leaks: the host carries exactly what the store wants, and every room has a home or an end.
+
+    ``held`` are the regions where what is wanted cannot be made: there old processes stay while they must.
+    """
     live = {p.process_id for p in now.processes if p.terminated_at is None}
-    assert set(world.host.processes) == live, "the host and the store disagree"
+    assert set(host.processes) == live, "the host and the store disagree"
     assert all(p.removed for p in now.processes if p.terminated_at is not None)
-    assert all(p.status in ("running", "draining") for p in now.processes if not p.removed)
+    for process in now.processes:
+        if not process.removed:
+            assert process.status in ("running", "draining"), process
+            ended = process.status == "running" or process.rooms_allocated or process.region in held
+            assert ended, f"it drains, and is empty: {process}"
     recorded = {s["sandbox_id"] for s in now.sandboxes}
-    assert set(world.host.sandboxes) == recorded, "sandboxes leak"
+    assert set(host.sandboxes) == recorded, "sandboxes leak"
     owners = live | recorded
     assert set(now.ports.values()) <= owners, "ports leak"
+    assert set(host.ports.values()) <= owners, "ports leak on the host"
     for room in now.rooms:
         assert room["status"] in ("active", "suspended", "destroyed"), room

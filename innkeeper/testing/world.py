@@ -1,347 +1,316 @@
-"""A small world under a seed: requests, faults and crashes around the real core, use cases and reconciler.
+"""A small world under a seed: requests, faults and crashes around the real core, use cases, loop and store.
 
-Phase one: requests and faults. Phase two: faults off, and a bounded number of passes. Safety is checked
-after every step, rest at the end (:mod:`innkeeper.testing.invariants`).
+Phase one: requests and faults, many at once, in simulated time. Phase two: faults off, and a bounded time to
+come to rest; then the month ends. Safety is checked after every step (:mod:`innkeeper.testing.invariants`).
 """
 
 import asyncio
+import logging
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+import sqlite3
+import tempfile
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import timedelta
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+from innkeeper.core.actions import CreateProcess
 from innkeeper.core.capacity import Machine
-from innkeeper.core.errors import InnkeeperError, PortTaken, RuntimeAway, StartFailed
-from innkeeper.core.processes import Exit
-from innkeeper.interfaces import LogSource, PortSpec, ProcessSpec, SandboxSpec
-from innkeeper.reconciler.loop import Pace, Reconciler
-from innkeeper.reconciler.perform import Surroundings
-from innkeeper.reconciler.sandboxes import SandboxKeeper
-from innkeeper.runtime.fake import FakeHost, FakeRuntime
-from innkeeper.testing.inline_store import InlineStore
-from innkeeper.testing.invariants import Invariants, check_rest
-from innkeeper.testing.studio import PORTS, MovedClock, Studio
-from innkeeper.usecases import processes, rooms
-from innkeeper.usecases.rooms import NewRoom
+from innkeeper.core.ids import Ids
+from innkeeper.interfaces import Tx
+from innkeeper.store.migrate import migrate
+from innkeeper.store.queries import Query
+from innkeeper.store.sqlite import SqliteTx, connect
+from innkeeper.testing.books import PRICES, Books, accounts
+from innkeeper.testing.happenings import REGIONS, Happenings
+from innkeeper.testing.invariants import Facts, Invariants, Told, check_rest, facts
+from innkeeper.testing.journal_replay import JournalReplay
+from innkeeper.testing.region_rules import RegionRules, check_wanted_at_rest, region_facts
+from innkeeper.testing.simulated_engine import SimulatedEngine
+from innkeeper.testing.simulated_program import KeptLogs, Program, Town
+from innkeeper.testing.studio import START, Studio
+from innkeeper.testing.virtual_loop import run_virtual
+from innkeeper.testing.weather import Crashed, Weather
+from innkeeper.usecases import journal, lifecycle, processes
 
-# Longer than any timer of decide: at rest means that nothing is left to come.
-REST_STEP_S, QUIET_PASSES, REST_PASSES = 10, 40, 600
+T = TypeVar("T")
 
-
-class Crashed(BaseException):
-    """The control plane was killed here. Not an ``Exception``: nothing may catch it."""
-
-
-@dataclass(slots=True)
-class Faults:
-    """How likely each fault is, at each chance; all 0 in the second phase."""
-
-    crash: float = 0.0
-    start_fails: float = 0.0
-    start_errs_after: float = 0.0
-    away: float = 0.0
-    port_taken: float = 0.0
-    never_binds: float = 0.0
+# At rest means that nothing is left to come: the clock is set forward step by step, by more in all than any
+# timer of decide has, and each time the programs get a while to see it.
+QUIET_STEPS, REST_STEPS, REST_STEP_S, REST_JUMP_S = 10, 400, 10.0, 40.0
+# How long the engine may carry what nobody wants, beside the time between two looks, while it is calm.
+ORPHANED_MAX_S = 10.0
 
 
-class FaultyRuntime(FakeRuntime):
-    """The fake driver with a menu of faults, drawn from the world's seed."""
+class Onlooker:
+    """Reads what is committed, outside of every program."""
 
-    def __init__(self, world: "World") -> None:
-        super().__init__(world.clock, world.host)
-        self._world = world
+    class _ReadTx(SqliteTx):
+        __slots__ = ()
 
-    async def start(self, spec: ProcessSpec) -> datetime:
-        """May fail, may fail after it was done, may find a port taken."""
-        chance, faults = self._world.chance, self._world.faults
-        self._world.strike("before a start")
-        known = spec.process_id in self.host.processes
-        if not known and chance.random() < faults.start_fails:
-            raise StartFailed("the image is broken today")
-        if not known and chance.random() < faults.port_taken:
-            raise PortTaken(spec.ports[0].host_port, "an outsider")
-        self.host.binds = chance.random() >= faults.never_binds
-        booted_at = await super().start(spec)
-        self._world.strike("after a start")
-        if chance.random() < faults.start_errs_after:
-            raise RuntimeAway("the answer to a start was lost")
-        return booted_at
+        def _before(self, query: Query) -> None:
+            assert not query.writes, "whoever looks on changes nothing"
 
-    async def signal(self, process_id: str, kill: bool) -> None:
-        """May be struck before and after."""
-        self._world.strike("before a signal")
-        await super().signal(process_id, kill)
-        self._world.strike("after a signal")
+    def __init__(self, path: Path) -> None:
+        self._connection = connect(path)
+        self._tx = self._ReadTx(self._connection, path)
 
-    async def remove(self, process_id: str) -> None:
-        """May be struck before and after."""
-        self._world.strike("before a removal")
-        await super().remove(process_id)
-        self._world.strike("after a removal")
+    def read(self, fn: Callable[[Tx], T]) -> T:
+        """In one transaction."""
+        self._tx.control("BEGIN")
+        try:
+            return fn(self._tx)
+        finally:
+            self._tx.control("COMMIT")
 
-    async def make_sandbox(self, spec: SandboxSpec) -> str | None:
-        """May be struck after."""
-        made = await super().make_sandbox(spec)
-        self._world.strike("after a sandbox")
-        return made
-
-    def bound(self, process_id: str, ports: Sequence[PortSpec]) -> bool:
-        """Some games take their time."""
-        return super().bound(process_id, ports) and self._world.chance.random() < 0.7
-
-    def _check_here(self) -> None:
-        if self._world.chance.random() < self._world.faults.away:
-            raise RuntimeAway("the engine does not answer")
-
-
-class KeptLogs:
-    """Keeps nothing; remembers whose log was to be kept."""
-
-    def __init__(self) -> None:
-        self.kept: set[str] = set()
-
-    async def stream(
-        self, process_id: str, tail_lines: int | None, follow: bool
-    ) -> AsyncIterator[bytes]:
-        """Nothing was printed."""
-        nothing: tuple[bytes, ...] = ()
-        for piece in nothing:
-            yield piece
-
-    async def keep(self, process_id: str, source: LogSource | None) -> None:
-        """Remember it."""
-        self.kept.add(process_id)
-
-    async def prune(self, keep_after: object = None) -> None:
-        """There is nothing."""
-
-
-@dataclass(slots=True)
-class Story:
-    """What happened, in order: printed when an invariant breaks."""
-
-    lines: list[str] = field(default_factory=list)
-
-    def tell(self, moment: datetime, text: str) -> None:
-        """One line."""
-        self.lines.append(f"{moment:%H:%M:%S.%f} {text}")
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
 
 
 class World:
-    """One seed's history."""
+    """One seed's history, in a database below ``directory``."""
 
     def __init__(self, seed: int, directory: Path) -> None:
         self.seed = seed
-        self.chance = random.Random(seed)  # a seed must replay
-        self.clock = MovedClock()
-        self.host = FakeHost()
-        self.faults = Faults()
-        self.story = Story()
-        self.answered: set[str] = set()
-        self.vanished: set[str] = set()
+        chance = random.Random(seed)
+        begins = START + timedelta(hours=chance.choice([0, 11.9]))
+        self.weather = weather = Weather(seed, begins)
+        self.story = weather.story
         self.crashes = 0
-        self.store = InlineStore(directory / f"world-{seed}.db", self.strike)
-        small = Machine(cpu_millis=8_000, memory_mb=self.chance.choice([4_096, 64_000]))
-        self.studio = Studio(self.store, clock=self.clock, machine=small)
-        self.invariants = Invariants()
-        self._reconciler: Reconciler
-        self._keeper: SandboxKeeper
-
-    def strike(self, place: str) -> None:
-        """A crash, if the seed wants one here."""
-        if self.chance.random() < self.faults.crash:
-            self.story.tell(self.clock(), f"CRASH {place}")
-            raise Crashed(place)
-
-    async def run(self, steps: int) -> None:
-        """Both phases. Raises ``AssertionError`` with the story where an invariant breaks."""
-        try:
-            await self.studio.open()
-            await self._deploy()
-            self._begin()
-            chance = self.chance
-            self.faults = Faults(
-                crash=chance.choice([0, 0.01, 0.05]),
-                start_fails=chance.choice([0, 0.1, 0.5]),
-                start_errs_after=chance.choice([0, 0.2]),
-                away=chance.choice([0, 0, 0.1]),
-                port_taken=chance.choice([0, 0.1]),
-                never_binds=chance.choice([0, 0.2]),
-            )
-            for _ in range(steps):
-                await self._step()
-                await self.invariants.check(self)
-            self.faults = Faults()
-            await self._come_to_rest()
-            await check_rest(self)
-        except AssertionError as broken:
-            told = "\n".join(self.story.lines[-60:])
-            raise AssertionError(f"seed {self.seed}: {broken}\n{told}") from broken
-        finally:
-            await self.store.close()
-
-    # ------------------------------------------------------------ the control plane
-
-    def _begin(self) -> None:
-        """A control plane starts: nothing of the one before is left but the store and the host."""
-        around = Surroundings(
-            self.store,
-            FaultyRuntime(self),
-            KeptLogs(),
-            self.clock,
-            self.studio.ids,
-            self.studio.policy,
-            "192.0.2.1",
-            lambda key: self._reconciler.wake(key),
+        database = directory / f"world-{seed}.db"
+        database.write_bytes(_empty_database())
+        self._onlooker = Onlooker(database)
+        self._engine = SimulatedEngine(weather, self._witness)
+        small = Machine(cpu_millis=8_000, memory_mb=chance.choice([4_096, 64_000]))
+        self._begins = begins
+        self._town = Town(
+            weather,
+            self._engine,
+            _studio(weather, small, chance),
+            database,
+            alone=chance.random() < 0.7,
+            observe_s=chance.choice([4.0, 15.0, 40.0]),
+            batch_max=chance.choice([1, 4, 512]),
+            sandboxes_ahead=chance.choice([0, 1]),
         )
-        self._reconciler = Reconciler(around, None, [], Pace(bind_patience_s=0))
-        self._keeper = SandboxKeeper(around, ahead=1, total_max=3)
+        self._happenings = Happenings(self._town)
+        self._invariants = Invariants(self._town.studio.policy.port_rest_s)
+        self._journal, self._books = JournalReplay(), Books()
+        self._regions = RegionRules(2 * self._town.observe_s)
+        self._orphaned: dict[str, float] = {}
+        self._closing = False
 
-    async def _alive(self, work: Coroutine[Any, Any, object]) -> bool:
-        """Run it; false where the control plane was killed, and began anew."""
+    def run(self, steps: int) -> None:
+        """Both phases. Raises ``AssertionError`` with the end of the story where an invariant breaks."""
+        with _Errors() as errors:
+            self._errors = errors
+            try:
+                run_virtual(self._history(steps))
+            except Exception as broken:
+                told = "\n".join(self.story.lines[-60:])
+                raise AssertionError(f"seed {self.seed}: {broken!r}\n{told}") from broken
+            finally:
+                self._onlooker.close()
+
+    async def _history(self, steps: int) -> None:
+        keepers = [asyncio.create_task(self._keep_running())]
+        if not self._town.alone:
+            keepers.append(asyncio.create_task(self._keep_running()))
         try:
-            await work
-            await self._finish_tasks()
-        except Crashed:
+            await self._set_up()
+            self.weather.pick_storm()
+            self.weather.set_fair(False)
+            for _ in range(steps):
+                await asyncio.sleep(
+                    self.weather.chance.choice([0, 0, 0.01, 0.1, 0.5, 2, 5, 20, 90])
+                )
+                self._happenings.begin_one()
+                self.check()
+            self.weather.set_fair(True)
+            self._engine.restart()
+            await self._come_to_rest()
+            await self._end_the_month()
+        finally:
+            self._closing = True
+            for program in list(self._town.programs):
+                await program.kill()
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
+            await self._engine.close()
+
+    # ------------------------------------------------------------ programs
+
+    async def _set_up(self) -> None:
+        while not self._town.programs:  # noqa: ASYNC110 (simulated time)
+            await asyncio.sleep(0.1)
+        program = self._town.programs[0]
+        studio = self._town.studio
+        studio.store = program.store
+        await studio.open()
+        await self._happenings.deploy(program)
+
+    async def _keep_running(self) -> None:
+        """One program after the other: each begins some time after the one before was killed."""
+        while not self._closing:
+            program = Program(self._town)
+            await program.begin()
+            await program.died.wait()
+            await program.kill()
             self.crashes += 1
-            for task in self._reconciler.tasks():
-                task.cancel()
-            await asyncio.gather(*self._reconciler.tasks(), return_exceptions=True)
-            self._begin()
-            return False
-        except InnkeeperError as refused:
-            self.story.tell(self.clock(), f"refused: {refused}")
-        return True
+            await asyncio.sleep(self.weather.chance.choice([0, 0.5, 5, 60]))
+            self.weather.trouble()
 
-    async def _finish_tasks(self) -> None:
-        while tasks := self._reconciler.tasks():
-            done = await asyncio.gather(*tasks, return_exceptions=True)
-            for outcome in done:
-                if isinstance(outcome, BaseException):
-                    raise outcome
+    # ------------------------------------------------------------ checking
 
-    async def _pass(self) -> list[object]:
-        """Look, then a pass for every key that wants one, then the sandboxes."""
-        decided: list[object] = []
-        if self.chance.random() < 0.8 or not self.faults.away:
-            await self._reconciler.observe_once()
-        self._reconciler.watch.look()
-        for key in self._reconciler.take_dirty():
-            actions = await self._reconciler.one_pass(key)
-            for action in actions:
-                self.story.tell(self.clock(), str(action))
-            decided += actions
-        await self._finish_tasks()
-        shown = self._reconciler.watch.sandboxes()
-        if shown is not None:
-            await self._keeper.keep(*shown)
-        return decided
+    def check(self) -> Facts:
+        """Everything that must hold at every moment. Raises ``AssertionError``."""
+        if self._engine.broken:
+            raise self._engine.broken[0]
+        assert not self._errors.told, f"it logged an error: {self._errors.told[0]}"
+        told = Told(
+            self._happenings.answered,
+            self._happenings.refused,
+            self._engine.vanished,
+            asyncio.get_running_loop().time(),
+            self.weather.clock.jumps,
+        )
+        org_id, clock = self._town.studio.caller.org_id, self.weather.clock()
+        app_id = self._town.studio.app_id
+
+        def read(tx: Tx) -> Facts:
+            found = facts(tx)
+            self._invariants.check(found, told)
+            events = self._journal.read_on(tx)
+            self._journal.check(found.processes, found.rooms)
+            self._books.check(accounts(tx, org_id, self._begins, clock), found.processes)
+            now = region_facts(tx, app_id, REGIONS, clock)
+            self._regions.check(events, found, now, told.at_s)
+            self._regions.check_overdue(now, clock, self.weather.calm_s())
+            self._check_orphans({p.process_id for p in found.processes if not p.removed})
+            return found
+
+        return self._onlooker.read(read)
+
+    def _check_orphans(self, wanted: set[str]) -> None:
+        now = asyncio.get_running_loop().time()
+        orphans = self._engine.host.processes.keys() - wanted
+        self._orphaned = {p: self._orphaned.get(p, now) for p in orphans}
+        patience_s = ORPHANED_MAX_S + 2 * self._town.observe_s
+        for process_id, since in self._orphaned.items():
+            calm_s = min(now - since, self.weather.calm_s())
+            assert calm_s <= patience_s, f"{process_id} has had no owner for {calm_s:g} s of calm"
+
+    def _witness(self, what: str, process_id: str) -> None:
+        """Nothing is done to a game that was not recorded before."""
+        process = self._onlooker.read(lambda tx: processes.find(tx, process_id))
+        told = f"{what} of {process_id}, which is {process}"
+        if what == "start":
+            assert process is not None, told
+            assert process.attempted_at is not None, told
+        elif what == "signal":
+            assert process is not None, told
+            assert process.stopping_at is not None, told
+        else:
+            over = process is None or process.terminated_at is not None
+            assert over or (process is not None and process.booted_at is None), told
+
+    # ------------------------------------------------------------ the second phase
 
     async def _come_to_rest(self) -> None:
-        quiet = 0
-        for _ in range(REST_PASSES):
-            self.clock.move(REST_STEP_S)
-            decided: list[object] = []
+        """Without faults and requests everything ends where it is wanted, within a bounded time."""
+        quiet, place = 0, (-1, -1)
+        for _ in range(REST_STEPS):
+            await asyncio.sleep(max(REST_STEP_S, self._town.observe_s * 1.5))
+            self.weather.clock.jump(REST_JUMP_S)
+            self.check()
+            newest = self._onlooker.read(journal.newest)
+            same = newest == place and not self.weather.hanging and not self._busy()
+            place, quiet = newest, quiet + 1 if same else 0
+            if quiet == QUIET_STEPS:
+                break
+        else:
+            raise AssertionError(f"no rest after {REST_STEPS} steps")
+        app_id, clock = self._town.studio.app_id, self.weather.clock()
+        found = self.check()
+        wanted = self._onlooker.read(lambda tx: region_facts(tx, app_id, REGIONS, clock))
+        held = {region for region, w in wanted.wanted.items() if w.hold is not None}
+        check_rest(found, self._engine.host, held)
+        check_wanted_at_rest(found, wanted)
+        await self._check_nothing_is_decided(held)
 
-            async def one(into: list[object] = decided) -> None:
-                into += await self._pass()
+    def _busy(self) -> bool:
+        return any(p.busy for p in self._town.programs) or not self._town.programs
 
-            await self._alive(one())
-            await self.invariants.check(self)
-            quiet = 0 if decided else quiet + 1
-            if quiet > QUIET_PASSES:
-                return
-        raise AssertionError(f"no rest after {REST_PASSES} passes: {decided}")
+    async def _check_nothing_is_decided(self, held: Collection[str]) -> None:
+        reconcilers = [p.reconciler for p in self._town.programs if p.reconciler is not None]
+        assert reconcilers, "nobody reconciles"
+        for key in self._onlooker.read(lifecycle.unfinished_keys):
+            decided = await reconcilers[0].one_pass(key)
+            if key[1] in held:  # it is tried again from time to time
+                decided = [a for a in decided if not isinstance(a, CreateProcess)]
+            assert not decided, f"at rest, and still it decides {decided}"
 
-    # ------------------------------------------------------------ what happens
-
-    async def _step(self) -> None:
-        self.clock.move(self.chance.choice([0, 0.05, 0.5, 1, 1, 2, 5, 30, 120]))
-        happening: Callable[[], Coroutine[Any, Any, object]] = self.chance.choice(
-            [
-                *[self._create] * 5,
-                *[self._pass] * 6,
-                self._destroy,
-                self._stop,
-                self._suspend_or_resume,
-                self._deploy,
-                self._exits,
-                self._vanishes,
-                self._connects,
-                self._spare,
-                self._clock_jumps,
-            ]
-        )
-        await self._alive(happening())
-
-    async def _create(self) -> None:
-        wanted = NewRoom(self.studio.app_id, self.chance.choice(["Tokyo", "London"]))
-        placed = await self.studio.ask(rooms.create_room, wanted)
-        # From here on it was answered: it must exist whatever comes.
-        self.answered.add(placed.room_id)
-        self.story.tell(self.clock(), f"room {placed.room_id} on {placed.process_id}")
-        self._reconciler.wake((self.studio.app_id, wanted.region))
-
-    async def _spare(self) -> None:
-        await self.studio.ask(processes.create_process, (self.studio.app_id, "Tokyo"))
-
-    async def _deploy(self) -> None:
-        per = self.chance.choice([1, 2, 4])
-        await self.studio.deploy(rooms_per_process=per, memory_mb=512, cpu=0.5)
-        self.story.tell(self.clock(), f"a deployment with {per} rooms a process")
-
-    async def _destroy(self) -> None:
-        if room_id := self._any_room():
-            self.story.tell(self.clock(), f"destroy {room_id}")
-            await self.studio.ask(rooms.destroy_room, (self.studio.app_id, room_id))
-
-    async def _suspend_or_resume(self) -> None:
-        if room_id := self._any_room():
-            use_case = self.chance.choice([rooms.suspend_room, rooms.resume_room])
-            self.story.tell(self.clock(), f"{use_case.__name__} {room_id}")
-            await self.studio.ask(use_case, (self.studio.app_id, room_id))
-
-    async def _stop(self) -> None:
-        found = await self.studio.ask(
-            processes.latest_processes, processes.ProcessFilter(self.studio.app_id)
-        )
-        if found:
-            process_id = self.chance.choice(found).process_id
-            self.story.tell(self.clock(), f"stop {process_id}")
-            await self.studio.ask(processes.stop_process, (self.studio.app_id, process_id))
-
-    async def _exits(self) -> None:
-        if process_id := self._any_running():
-            code = self.chance.choice([0, 1, 3])
-            self.story.tell(self.clock(), f"{process_id} exits with {code}")
-            self.host.processes[process_id].exit = Exit(code, None, False, self.clock())
-
-    async def _vanishes(self) -> None:
-        if self.chance.random() < 0.3 and (process_id := self._any_running()):
-            self.story.tell(self.clock(), f"{process_id} vanishes from the host")
-            gone = self.host.processes.pop(process_id)
-            self.vanished.add(process_id)
-            owners = {process_id, gone.spec.sandbox_id}
-            self.host.sandboxes.pop(gone.spec.sandbox_id or "", None)
-            self.host.ports = {p: o for p, o in self.host.ports.items() if o not in owners}
-
-    async def _connects(self) -> None:
-        if process_id := self._any_running():
-            self.host.processes[process_id].connections = self.chance.choice([0, 1, None])
-
-    async def _clock_jumps(self) -> None:
-        jump = self.chance.choice([-30, -2, 600])
-        self.story.tell(self.clock(), f"the clock jumps by {jump} s")
-        self.clock.move(jump)
-
-    def _any_room(self) -> str | None:
-        return self.chance.choice(sorted(self.answered)) if self.answered else None
-
-    def _any_running(self) -> str | None:
-        running = sorted(i for i, p in self.host.processes.items() if p.exit is None)
-        return self.chance.choice(running) if running else None
+    async def _end_the_month(self) -> None:
+        """What runs is billed up to the end of the month; the books are closed once."""
+        clock = self.weather.clock
+        month = clock() + timedelta(days=31)
+        begin = month.replace(day=1, hour=0, minute=0, second=0)
+        clock.jump((begin - clock()).total_seconds() - 30)
+        for jump_s in (0, 0, 300, 300, 0, 0, 0):
+            await asyncio.sleep(max(40, self._town.observe_s * 1.5))
+            clock.jump(jump_s)
+            found = self.check()
+        if any(process.started_at for process in found.processes):
+            invoices = self._onlooker.read(lambda tx: tx.all("invariants.invoices"))
+            months = [row["month"] for row in invoices]
+            assert months, "a month was over, and never closed"
 
 
-__all__ = ["PORTS", "Crashed", "Faults", "World"]
+class _Errors(logging.Handler):
+    """What the control plane logs as an error: it met something that nobody had thought of."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.told: list[str] = []
+        self._logger = logging.getLogger("innkeeper.reconciler")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remember it, with its cause."""
+        self.told.append(logging.Formatter().format(record))
+
+    def __enter__(self) -> "_Errors":
+        self._logger.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.removeHandler(self)
+
+
+def _studio(weather: Weather, machine: Machine, chance: random.Random) -> Studio:
+    studio = Studio(
+        None,  # type: ignore[arg-type]  # the first program's
+        clock=weather.clock,
+        ids=Ids(chance.getrandbits),
+        machine=machine,
+    )
+    studio.policy = replace(studio.policy, prices=PRICES)
+    return studio
+
+
+@cache
+def _empty_database() -> bytes:
+    """A migrated database: making one costs more than a history."""
+    with tempfile.TemporaryDirectory(prefix="innkeeper-world-") as directory:
+        path = Path(directory) / "empty.db"
+        migrate(path)
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        return path.read_bytes()
+
+
+__all__ = ["Crashed", "KeptLogs", "World"]

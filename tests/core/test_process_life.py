@@ -12,12 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from innkeeper.core import actions as act
 from innkeeper.core.decide import decide
 from innkeeper.core.processes import (
-    STOPPED_BY_REQUEST,
-    Exit,
-    Process,
-    ended_as_failed,
-    exit_reason,
-)
+    STOPPED_BY_REQUEST, Exit, Process, ended_as_failed, exit_reason,
+)  # fmt: skip
 from innkeeper.core.snapshot import DeploymentFacts, Limits, Observation, ProcessSeen, Snapshot
 from innkeeper.testing.records import NOON, new_process
 
@@ -134,8 +130,8 @@ class World:
         facts = DeploymentFacts("dep", 7777, self.idle_timeout, self.failures, self.last_failure_at)
         unfinished = tuple(p for p in self.records.values() if not p.removed)
         if observation is not None:
-            taken_at, carried = observation.taken_at, self.carried.items()
-            young = {p for p, c in carried if c.booted_at is not None and c.booted_at >= taken_at}
+            when = {p: c.booted_at for p, c in self.carried.items() if c.booted_at is not None}
+            young = [p for p, booted_at in when.items() if booted_at >= observation.taken_at]
             observation = replace(observation, young=young)
         return Snapshot(self.app_deleted, unfinished, {"dep": facts}, observation, LIMITS)
 

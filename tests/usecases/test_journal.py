@@ -115,3 +115,16 @@ async def test_old_events_are_forgotten_and_no_id_is_given_twice(studio: Studio)
     fresh = await studio.store.read(lambda tx: journal.after(tx, (0, 0)))
     assert next(event.seq for event in fresh) == last[1]
     assert len({event.event_id for event in fresh}) == len(fresh) == 3
+
+
+async def test_a_signal_whose_record_is_repeated_is_told_once(studio: Studio) -> None:
+    """The answer to a commit may get lost after it was made durable: then the loop does it again."""
+    await studio.deploy()
+    placed = await create(studio)
+    await studio.ask(processes.stop_process, (studio.app_id, placed.process_id))
+    before = await studio.store.read(journal.newest)
+    process_id, now = str(placed.process_id), studio.clock()
+    for _ in range(2):
+        await studio.store.write(lambda tx: lifecycle.record_signal(tx, process_id, False, now))
+    events = await studio.store.read(lambda tx: journal.after(tx, before))
+    assert [event.kind for event in events] == ["process.signalled"]

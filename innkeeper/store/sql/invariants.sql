@@ -9,8 +9,26 @@ FROM processes ORDER BY created_at, process_id
 
 -- name: rooms
 -- Every room there ever was: for the checks of tests and simulations.
-SELECT room_id, status, process_id, end_reason FROM rooms ORDER BY created_at, room_id
+SELECT room_id, region, status, process_id, end_reason FROM rooms ORDER BY created_at, room_id
 
 -- name: owned_ports
 -- Who owns which host port.
 SELECT port, owner FROM host_ports WHERE owner IS NOT NULL
+
+-- name: sent
+-- What all processes have sent, as their counters stood last.
+SELECT COALESCE(SUM(egress_bytes), 0) AS bytes FROM process_usage
+
+-- name: months_sent
+-- What stands in the months as sent.
+SELECT COALESCE(SUM(egress_bytes), 0) AS bytes FROM metered_months
+
+-- name: invoices
+-- Every invoice with its lines: one row without a line where it has none.
+SELECT i.invoice_id, i.month, i.amount_micros AS total_micros, i.credit_micros, l.kind, l.quantity,
+       l.price_micros, l.amount_micros
+FROM invoices i LEFT JOIN invoice_items l ON l.invoice_id = i.invoice_id ORDER BY i.month, l.position
+
+-- name: waiting
+-- Every room that waits for capacity.
+SELECT room_id, app_id, region, number, deadline FROM waiting_rooms ORDER BY app_id, region, number
