@@ -46,7 +46,14 @@ def backup(file: Path, data_dir: Path, without_builds: bool, without_logs: bool)
     is_flag=True,
     help="Where the data directory is not empty: first set the state that is there aside in it.",
 )
-def restore(file: Path, data_dir: Path, force: bool) -> None:
+@click.option(
+    "--database",
+    metavar="URL",
+    envvar="INNKEEPER_DATABASE",
+    help="The new, empty PostgreSQL database to fill, where the backup is of one. The variable is better "
+    "than the flag where the URL holds a password. [INNKEEPER_DATABASE]",
+)
+def restore(file: Path, data_dir: Path, force: bool, database: str | None) -> None:
     """Make a data directory from a backup.
 
     Every checksum is looked at before anything is touched. Refused where a server runs. Then `innkeeper
@@ -60,7 +67,7 @@ def restore(file: Path, data_dir: Path, force: bool) -> None:
         wiring.open_backup(file, say) as reader,
         control_plane.claimed(data_dir),
     ):
-        wiring.restore(reader, data_dir, force, say)
+        wiring.restore(reader, data_dir, force, say, database)
     click.echo(f"next: innkeeper serve --data-dir {data_dir}")
 
 

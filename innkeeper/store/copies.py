@@ -16,6 +16,7 @@ from innkeeper.store.queries import QUERIES
 from innkeeper.store.sqlite import connect, unavailable
 
 _PAGES_AT_ONCE = 4096  # 16 MiB between two words about how far it is
+_LEAP = 1_000_000_000  # more events than there can have been since
 Share = Callable[[int, int], None]
 
 
@@ -61,6 +62,22 @@ def copy_sqlite(source: Path, target: Path, share: Share) -> None:
     finally:
         for suffix in ("-journal", "-wal", "-shm"):
             target.with_name(target.name + suffix).unlink(missing_ok=True)
+
+
+def count_anew(path: Path, at_ms: int) -> None:
+    """Let the journal of a copy that shall be served from go on far behind its last event.
+
+    What came after the copy was made has been told under the ids that follow, and receivers know events by
+    their ids. ``at_ms``: now. A copy without a journal is left as it is.
+    """
+    with closing(sqlite3.connect(path)) as ours, ours:
+        tables = ours.execute("SELECT 1 FROM sqlite_master WHERE name = 'events'").fetchall()
+        if tables:
+            ours.execute(
+                "INSERT INTO events (seq, at, org_id, app_id, kind, cause) "
+                "SELECT COALESCE(MAX(seq), 0) + ?, ?, '', '', 'installation.restored', NULL FROM events",
+                (_LEAP, at_ms),
+            )
 
 
 def sqlite_facts(path: Path) -> CopyFacts:

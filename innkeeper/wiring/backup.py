@@ -20,7 +20,7 @@ from innkeeper.runtime import image_archive, image_tree
 from innkeeper.runtime.engine import Engine
 from innkeeper.runtime.engine_service import EngineService
 from innkeeper.store.copies import CopyFacts, copy_sqlite, sqlite_facts
-from innkeeper.store.opening import database_path
+from innkeeper.store.opening import database_path, is_postgres
 from innkeeper.wiring import backup_file, restored
 from innkeeper.wiring.backup_file import About, BackupWriter, is_backup
 from innkeeper.wiring.last_run import LastRun, last_run
@@ -97,14 +97,21 @@ def _add_database(
     copy.unlink(missing_ok=True)
     taken_at = now()
     try:
-        copy_sqlite(database_path(before.database_url), copy, _share("database", progress))
-        facts = sqlite_facts(copy)
+        if is_postgres(before.database_url):
+            from innkeeper.store import postgres_copies  # not quick to import
+
+            progress("pg_dump copies the database")
+            postgres_copies.dump(before.database_url, copy)
+            facts = postgres_copies.postgres_facts(before.database_url)
+        else:
+            copy_sqlite(database_path(before.database_url), copy, _share("database", progress))
+            facts = sqlite_facts(copy)
         writer.about(
             About(
                 backup_file.FORMAT,
                 __version__,
                 facts.revision,
-                "sqlite",
+                "postgresql" if is_postgres(before.database_url) else "sqlite",
                 facts.installation_id,
                 before.runtime,
                 taken_at.isoformat(),
