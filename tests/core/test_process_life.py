@@ -11,13 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from innkeeper.core import actions as act
 from innkeeper.core.decide import decide
-from innkeeper.core.processes import (
-    STOPPED_BY_REQUEST, Exit, Process, ended_as_failed, exit_reason,
-)  # fmt: skip
+from innkeeper.core.processes import Exit, Process, ended_as_failed, exit_reason
 from innkeeper.core.snapshot import DeploymentFacts, Limits, Observation, ProcessSeen, Snapshot
 from innkeeper.testing.records import NOON, new_process
 
 LIMITS = Limits()
+ASKED = "Stopped by API request"
 MOMENTS = ("created_at", "booted_at", "started_at", "stopping_at", "terminated_at")
 # Each may be decided once in a process's life, as long as every record was kept.
 ONCE = (
@@ -82,7 +81,7 @@ class World:
     fates: dict[str, Fate] = field(default_factory=dict)
     carried: dict[str, Carried] = field(default_factory=dict)
     connections: dict[str, int | None] = field(default_factory=dict)
-    decided: dict[str, list[act.Action]] = field(default_factory=dict)
+    decided: dict[str, list[act.ProcessAction]] = field(default_factory=dict)
     lost_records: set[str] = field(default_factory=set)
     engine_up: bool = True
     app_deleted: bool = False
@@ -137,11 +136,11 @@ class World:
 
     def one_pass(
         self, keeps: Callable[[], bool] = lambda: True, older: Observation | None = None
-    ) -> list[act.Action]:
+    ) -> list[act.ProcessAction]:
         """Observe, decide, perform, record. Where ``keeps`` says no, an act's record is lost."""
         observation = older if older is not None and self.engine_up else self.observe()
         snapshot = self.snapshot(observation)
-        decided = decide(snapshot, self.now)
+        decided = [a for a in decide(snapshot, self.now) if not isinstance(a, act.RegionAction)]
         assert len({a.process_id for a in decided}) == len(decided), "two actions for one process"
         for action in decided:
             self._check(action, snapshot)
@@ -152,7 +151,7 @@ class World:
             PERFORM[type(action)](self, action, kept)
         return decided
 
-    def _check(self, action: act.Action, snapshot: Snapshot) -> None:
+    def _check(self, action: act.ProcessAction, snapshot: Snapshot) -> None:
         record = self.records[action.process_id]
         if isinstance(action, act.StartProcess):
             assert record.status == "starting", "started after its end"
@@ -323,9 +322,7 @@ class ProcessLife(RuleBasedStateMachine):
         world, choice = self.world, self._choose(data)
         if choice is not None and choice.stopping_at is None and choice.terminated_at is None:
             at = max(world.now, choice.started_at or choice.created_at)
-            world.record(
-                choice.process_id, stopping_at=at, stop_reason=STOPPED_BY_REQUEST, rooms_allocated=0
-            )
+            world.record(choice.process_id, stopping_at=at, stop_reason=ASKED, rooms_allocated=0)
 
     @rule(data=st.data())
     def the_runtime_loses_one(self, data: st.DataObject) -> None:
