@@ -20,9 +20,16 @@ from innkeeper.api.reading import Reader, query_texts, value_at
 from innkeeper.api.request import ClientLeft, Incoming, Request
 from innkeeper.api.routing import Match, Router, UnreadablePath, WrongMethod
 from innkeeper.api.services import Services
+from innkeeper.api.shortages import Shortages
 from innkeeper.api.writing import Writer
 from innkeeper.core.accounts import Caller
-from innkeeper.core.errors import InnkeeperError, Invalid, NotImplementedYet, TimedOut
+from innkeeper.core.errors import (
+    InnkeeperError,
+    Invalid,
+    NoCapacity,
+    NotImplementedYet,
+    TimedOut,
+)
 from innkeeper.core.players import Player
 from innkeeper.interfaces import LockKey, Tx
 from innkeeper.usecases.callers import identify
@@ -75,6 +82,7 @@ class Dispatch:
         self.services = services
         self.meters = Meters()
         self._deadlines = Deadlines(timeout_s)
+        self._shortages = Shortages(services)
         self._router: Router[_Route] = Router()
         for declaration, row in bind(contract, rows).values():
             route = self._route(contract, declaration, row)
@@ -167,6 +175,9 @@ class Dispatch:
             raise
         try:
             result = await self._ran(route, row, seen, request, wanted)
+        except NoCapacity as full:
+            await self._shortages.note(full)
+            raise
         finally:
             _learn_rate(route, seen)
         return _reply(route, row.write(result))

@@ -1,4 +1,4 @@
-"""How many processes an autoscaled region gets: by its measured load, averaged over a minute (behaviour.md 8.7).
+"""How many processes an autoscaled region gets: by its load, averaged over a minute (behaviour.md 8.7).
 
 Up at once, down only after five minutes below; docs/decisions/0012 says what counts as load, and why.
 """
@@ -6,6 +6,7 @@ Up at once, down only after five minutes below; docs/decisions/0012 says what co
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from innkeeper.core.snapshot import Load, StaticAllocation
 
@@ -63,7 +64,7 @@ def _covered(loads: Sequence[Load], now: datetime) -> bool:
     begun = now - PATIENCE
     before = [moment for moment in moments if moment <= begun]
     moments = ([max(before)] if before else []) + [m for m in moments if m > begun]
-    gaps = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(moments)]
     return moments[0] <= begun and all(gap <= GAP_MAX for gap in gaps)
 
 

@@ -93,7 +93,8 @@ class Wanted:
     ``deployment_id`` is its latest deployment; ``startable`` says whether that one's image is still there.
     ``reserve`` is how many processes without rooms it keeps beyond those that hold some. ``quick_ends`` are
     the moments at which processes of the latest deployment ended by themselves, soon after they began.
-    ``loads`` are those of an autoscaled region, oldest first. ``rooms_wait``: somewhere in the installation a room waits for what the machine may give back.
+    ``loads`` are those of an autoscaled region, oldest first. ``rooms_wait``: somewhere in the
+    installation a room waits for what the machine may give back, or was just refused for the lack of it.
     """
 
     deployment_id: str | None

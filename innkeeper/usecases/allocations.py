@@ -14,6 +14,8 @@ from innkeeper.usecases import autoscaling, journal
 # A process that ends by itself sooner than this is part of a crash loop.
 YOUNG_MS = 60_000
 _QUICK_ENDS_SINCE = timedelta(minutes=11)
+# Whoever was refused was told to come back in ten seconds.
+SHORTAGE_REMEMBERED = timedelta(seconds=15)
 RETRY_S = (10, 20, 40, 60)
 MAX_RETRY_S = 10
 
@@ -64,7 +66,8 @@ def drop(tx: Tx, app_id: str) -> None:
 def load_wanted(tx: Tx, key: tuple[str, str], now: datetime) -> tuple[bool, Wanted]:
     """Whether the app of a pass was deleted, and what it wants in the pass's region."""
     app_id, region = key
-    row = tx.one("allocations.wanted", app_id=app_id, region=region)
+    since = to_ms(now - SHORTAGE_REMEMBERED)
+    row = tx.one("allocations.wanted", app_id=app_id, region=region, short_since=since)
     if row is None:
         return True, Wanted(None)
     static, hold = None, None
@@ -119,6 +122,16 @@ def check_max(tx: Tx, app_id: str, region: str) -> None:
             " Wait until a process ends, or raise it in the app's serviceConfig",
             MAX_RETRY_S,
         )
+
+
+def any_pool(tx: Tx) -> bool:
+    """Whether anybody keeps processes in reserve."""
+    return tx.one("allocations.any_pool") is not None
+
+
+def note_shortage(tx: Tx, now: datetime) -> None:
+    """Somebody was refused for this machine's capacity: pools give way for a while, and do not grow."""
+    tx.run("allocations.note_shortage", at=to_ms(now))
 
 
 def counts(tx: Tx, key: tuple[str, str], deployment_id: str) -> Row:

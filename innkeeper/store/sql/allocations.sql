@@ -34,7 +34,8 @@ DELETE FROM allocation_holds WHERE app_id = :app_id
 SELECT a.deleted_at, a.latest_deployment_id, b.deleted_at AS build_deleted_at, b.expired_at AS build_expired_at,
        s.min_processes, s.target_processes, s.max_processes, s.requests_per_process, w.processes AS reserve,
        h.deployment_id AS held_deployment_id, h.reason AS held_reason, h.until AS held_until,
-       CASE WHEN EXISTS (SELECT 1 FROM waiting_rooms WHERE machine_full = 1) THEN 1 ELSE 0 END AS rooms_wait
+       CASE WHEN EXISTS (SELECT 1 FROM waiting_rooms WHERE machine_full = 1)
+              OR EXISTS (SELECT 1 FROM capacity_shortage WHERE at > :short_since) THEN 1 ELSE 0 END AS rooms_wait
 FROM apps a
 LEFT JOIN static_allocations s ON s.app_id = a.app_id AND s.region = :region
 LEFT JOIN warm_pools w ON w.app_id = a.app_id AND w.region = :region
@@ -85,3 +86,11 @@ DELETE FROM allocation_holds WHERE app_id = :app_id AND region = :region
 -- name: retry_holds
 -- Something was given back: whoever could not make a process may try at once.
 UPDATE allocation_holds SET until = :now WHERE until > :now
+
+-- name: any_pool
+-- Whether anybody keeps processes in reserve.
+SELECT 1 AS kept FROM warm_pools LIMIT 1
+
+-- name: note_shortage
+-- Somebody was refused for this machine's capacity.
+INSERT INTO capacity_shortage (one, at) VALUES (1, :at) ON CONFLICT (one) DO UPDATE SET at = excluded.at

@@ -36,6 +36,11 @@ CREATE TABLE allocation_holds (             -- why a wanted process could not be
     PRIMARY KEY (app_id, region)
 );
 
+CREATE TABLE capacity_shortage (            -- when somebody was last refused for this machine's capacity
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    at BIGINT NOT NULL
+);
+
 CREATE TABLE measured_loads (               -- of autoscaled regions: what all running processes had at a moment
     app_id TEXT NOT NULL REFERENCES apps,
     region TEXT NOT NULL,
