@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 
 from innkeeper.api.rate_limits import RateLimit, RateLimits
+from innkeeper.api.stream_bounds import EventStreams
 from innkeeper.api.waiters import Waiters
 from innkeeper.core.ids import Ids
 from innkeeper.interfaces import (
@@ -55,6 +56,7 @@ class Services:
     refresh_gauges: Callable[[], Awaitable[None]] = _nothing
     rate_limits: RateLimits = field(default_factory=RateLimits)
     verification_emails: RateLimit = field(default_factory=_verification_emails)
+    event_streams: EventStreams = field(default_factory=EventStreams)
     waiters: Waiters = field(default_factory=Waiters)
     tail: Tail = field(init=False)
 

@@ -613,6 +613,18 @@ class InnkeeperCreatedUserToken(Struct, kw_only=True, gc=False):
     userToken: InnkeeperUserToken
 
 
+class InnkeeperEvent(Struct, kw_only=True, gc=False):
+    id: str
+    at: Annotated[datetime, Meta(tz=True)]
+    kind: str
+    cause: str | UnsetType = UNSET
+    orgId: str
+    appId: str
+    roomId: str | UnsetType = UNSET
+    processId: str | UnsetType = UNSET
+    text: str
+
+
 class InnkeeperNewTokenLimit(Struct, kw_only=True, gc=False):
     callsPerSecond: Annotated[int, Meta(ge=0, le=1000000)] | None
 
@@ -620,6 +632,18 @@ class InnkeeperNewTokenLimit(Struct, kw_only=True, gc=False):
 class InnkeeperNewUser(Struct, kw_only=True, gc=False):
     userEmail: str
     orgName: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+
+
+class InnkeeperStory(Struct, kw_only=True, gc=False):
+    appId: str
+    roomId: str | UnsetType = UNSET
+    processId: str | UnsetType = UNSET
+    status: str
+    now: str
+    advice: list[str]
+    whole: bool
+    events: list[InnkeeperEvent]
+    lastLines: list[str]
 
 
 class InnkeeperTokenLimit(Struct, kw_only=True, gc=False):

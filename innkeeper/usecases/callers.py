@@ -29,6 +29,16 @@ def identify(tx: Tx, text: str, org_id: str | None = None, app_id: str | None = 
     return tokens.authenticate(tx, text)
 
 
+def holds_still(tx: Tx, caller: Caller) -> bool:
+    """Whether the token of a call that goes on for long has not been revoked since."""
+    token_id, user = caller.org_token_id, caller.user
+    if user is None:
+        row = tx.one("tokens.by_id", org_id=caller.org_id, org_token_id=token_id)
+    else:
+        row = tx.one("users.token_by_id", user_token_id=token_id, user_id=user.user_id)
+    return row is not None and row["status"] == "active"
+
+
 def _org_of(tx: Tx, app_id: str | None) -> str | None:
     row = None if app_id is None else tx.one("apps.live_anywhere", app_id=app_id)
     return None if row is None else row["org_id"]

@@ -3,6 +3,7 @@
 Every change of a room or a process has one event, with its cause. Nothing else tells what happened.
 """
 
+import re
 from datetime import datetime, timedelta
 
 from innkeeper.core.events import Event, EventKind
@@ -11,6 +12,9 @@ from innkeeper.interfaces import Row, Tx
 
 # Where a reader stands: an order and a seq (see :class:`~innkeeper.core.events.Event`).
 Place = tuple[int, int]
+BEGINNING: Place = (0, 0)
+_EVENT_ID = re.compile(r"([0-9]{1,19})-([0-9]{1,19})", re.ASCII)
+_NUMBER_MAX = 2**63 - 1
 
 
 def of_new_room(
@@ -71,6 +75,27 @@ def after(tx: Tx, place: Place, most: int = 1000) -> list[Event]:
 def place_of(event: Event) -> Place:
     """The place of a reader who has seen this event, and all before it."""
     return event.order, event.seq
+
+
+def place_text(place: Place) -> str:
+    """A place as clients know it: the id of its event."""
+    return f"{place[0]}-{place[1]}"
+
+
+def place_from(text: str) -> Place | None:
+    """The place after the event with this id; ``None`` where it is no id."""
+    match = _EVENT_ID.fullmatch(text)
+    if match is None:
+        return None
+    order, seq = int(match[1]), int(match[2])
+    return (order, seq) if order <= _NUMBER_MAX and seq <= _NUMBER_MAX else None
+
+
+def kept(tx: Tx, place: Place) -> bool:
+    """Whether whoever goes on after ``place`` misses nothing: its event is still there, or it is the
+    beginning of all that is kept.
+    """
+    return place == BEGINNING or tx.one("events.kept", order=place[0], seq=place[1]) is not None
 
 
 def newest(tx: Tx) -> Place:

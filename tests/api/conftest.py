@@ -15,6 +15,7 @@ from innkeeper.api.framework import Application
 from innkeeper.api.operation import Operation
 from innkeeper.api.rows import OPERATIONS
 from innkeeper.api.services import Services
+from innkeeper.api.stream_bounds import EventStreams
 from innkeeper.interfaces import BuiltImage
 from innkeeper.reconciler.build_runner import SerialBuildRunner
 from innkeeper.store.opening import open_store
@@ -64,6 +65,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         wake=lambda key: made.woken.append(key),
         ready=ready,
         registry=CollectorRegistry(),
+        event_streams=EventStreams(quiet_s=0.001, life_s=0),  # they end: answers are awaited
     )
     made = House(studio, services)
     yield made

@@ -48,7 +48,8 @@ ALLOWS: dict[str, str] = {
         GetRoomInfoDeprecated GetActiveRoomsForProcessDeprecated
         GetInactiveRoomsForProcessDeprecated
         GetRoomInfo GetActiveRoomsForProcess GetInactiveRoomsForProcess
-        GetLogsForProcess DownloadLogForProcess GetLogsForApp GetLogsForDeployment""",
+        GetLogsForProcess DownloadLogForProcess GetLogsForApp GetLogsForDeployment
+        GetRoomStory GetProcessStory StreamAppEvents StreamEvents""",
     "processes:read-write": """
         CreateProcessV2Deprecated CreateProcess
         CreateRoomDeprecated SuspendRoomDeprecated DestroyRoomDeprecated
@@ -314,7 +315,7 @@ async def test_another_org_in_the_query_is_like_one_that_is_not_there(matrix: Ma
     boss = await matrix.boss()
     named = [n for n in WITH_ORG_TOKEN if any(p.name == "orgId" for p in DECLARED[n].parameters)]
     in_query = [name for name in named if "orgId" not in DECLARED[name].path_names]
-    assert len(in_query) == 41
+    assert len(in_query) == 42
     for name in in_query:
         for org_id in (matrix.ours.ids["orgId"], "org-none"):
             reply = await matrix.ask(name, boss, matrix.theirs.ids, orgId=org_id)

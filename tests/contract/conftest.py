@@ -19,6 +19,7 @@ from innkeeper.api import contract
 from innkeeper.api.framework import Application
 from innkeeper.api.rows import OPERATIONS
 from innkeeper.api.services import Services
+from innkeeper.api.stream_bounds import EventStreams
 from innkeeper.core.errors import Unauthenticated
 from innkeeper.core.ids import Ids
 from innkeeper.core.players import GoogleIdentity
@@ -215,6 +216,7 @@ async def _opened(loop: asyncio.Runner, place: Path) -> World:
         wake=lambda key: None,
         ready=ready,
         registry=CollectorRegistry(),
+        event_streams=EventStreams(quiet_s=0.001, life_s=0),  # they end: answers are awaited
     )
     await runner.open()
     return World(studio, store, services, runner, Application(services, OPERATIONS), loop)

@@ -56,3 +56,15 @@ WHERE process_id = :process_id AND room_id IS NULL ORDER BY seq LIMIT 10000
 -- Drop old events, a bounded share; the newest stays, so that no id is given twice.
 DELETE FROM events WHERE seq IN (
     SELECT seq FROM events WHERE at < :before AND seq < (SELECT MAX(seq) FROM events) ORDER BY seq LIMIT 5000)
+
+-- name: of_its_rooms
+-- The events of rooms on a process, in order: of those that are on it now, and of those that were.
+SELECT 0 AS "order", e.seq, e.at, e.org_id, e.app_id, e.room_id, e.process_id, e.kind, e.cause
+FROM (SELECT room_id FROM rooms WHERE process_id = :process_id
+      UNION SELECT room_id FROM past_allocations WHERE process_id = :process_id LIMIT 1000) AS r
+JOIN events e ON e.room_id = r.room_id AND e.process_id = :process_id
+ORDER BY e.seq LIMIT 10000
+
+-- name: kept
+-- Whether an event is still there, so that a reader who goes on after it misses nothing.
+SELECT seq FROM events WHERE CAST(:seq AS BIGINT) = seq AND CAST(:order AS BIGINT) = 0
