@@ -77,8 +77,9 @@ class SerialBuildRunner:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, joins: bool = False) -> None:
-        """Fail the builds that a restart ended, then sweep. ``joins``: other servers are at work, and the sweeps
-        of one of them do it.
+        """Fail the builds that a restart ended, then sweep.
+
+        ``joins``: other servers are at work, and the sweeps of one of them do it.
         """
         if not joins:
             await self._fail_interrupted(self._clock())
