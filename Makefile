@@ -1,6 +1,6 @@
 # The two commands: `make up` and `make test`. Stamp files make repeated runs quick.
 .DEFAULT_GOAL := help
-.PHONY: chaos conformance simulate help up down install dev engine sample test test-fast check format types imports lint bench docs clean
+.PHONY: test-postgres chaos conformance simulate help up down install dev engine sample test test-fast check format types imports lint bench docs clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -33,11 +33,16 @@ sample: samples/tag/tag ## Build the sample game
 test: dev ## Lint, types, imports, and every test
 	@$(MAKE) check
 	@$(BIN)/python -m pytest -q -n 2 -m "not system"
+	@$(BIN)/python -m pytest -q -n 2 -m "not system" -p innkeeper.testing.on_postgres tests/usecases tests/reconciler
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m system
 
 test-fast: .venv/.stamp-dev ## The tests that need no engine and no network, in under a minute
 	@$(BIN)/python -m pytest -q -n 2 -m "not system" \
 	  $(wildcard tests/core tests/usecases tests/api tests/cli tests/test_tidy.py)
+
+test-postgres: dev ## All tests that know no store, on PostgreSQL
+	@$(BIN)/python -m pytest -q -n 2 -m "not system" -p innkeeper.testing.on_postgres \
+	  tests/usecases tests/reconciler tests/api tests/telemetry
 
 check: lint types imports ## Lint, types and the direction of imports
 
@@ -57,9 +62,9 @@ imports: .venv/.stamp-dev
 simulate: .venv/.stamp-dev ## Seeded histories of the whole life cycle: SEEDS=1000 FIRST=1
 	@$(BIN)/python -m innkeeper.testing.simulate --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1)
 
-chaos: .venv/.stamp-dev engine sample ## Break a real installation: ROUNDS=20 SEED=n RUNTIME=container|process
+chaos: .venv/.stamp-dev engine sample ## Break a real installation: ROUNDS=20 SEED=n RUNTIME=process STORE=postgresql
 	@$(BIN)/python -m innkeeper.testing.chaos --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED)) \
-	  --runtime $(or $(RUNTIME),container)
+	  --runtime $(or $(RUNTIME),container) --store $(or $(STORE),sqlite)
 
 bench: dev ## Measure, and write bench/results.json
 	@scripts/bench-tools.sh

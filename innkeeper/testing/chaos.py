@@ -25,7 +25,8 @@ from innkeeper.testing.chaos_faults import Outcome
 from innkeeper.testing.chaos_ledger import Ledger, LossKind
 from innkeeper.testing.chaos_load import Load
 from innkeeper.testing.chaos_plan import Round, plan
-from innkeeper.testing.chaos_scene import Player, Scene, SmallDisk, small_disk
+from innkeeper.testing.chaos_scene import Player, Scene
+from innkeeper.testing.chaos_store import ChaosStore, StoreName, store_of
 from innkeeper.testing.live import LiveServer, claimed_ports
 
 SETTINGS = {
@@ -152,7 +153,7 @@ class Chaos:
 async def run(
     runtime: str,
     folder: Path,
-    disk: SmallDisk | None,
+    store: ChaosStore,
     seed: int,
     rounds: int,
     only: Collection[str] = (),
@@ -160,10 +161,9 @@ async def run(
     """A whole run below ``folder``. Whatever happens, nothing that it started is left."""
     report = Report()
     with claimed_ports() as ports:
-        database = (folder if disk is None else disk.place) / "innkeeper.db"
-        settings = {**SETTINGS, "INNKEEPER_DATABASE": f"sqlite:///{database}"}
+        settings = {**SETTINGS, "INNKEEPER_DATABASE": store.url}
         server = LiveServer(runtime, folder / "data", ports, settings)
-        scene = Scene(server, database, disk)
+        scene = Scene(server, store)
         try:
             await asyncio.to_thread(server.start)
             await asyncio.to_thread(scene.deploy)
@@ -189,22 +189,26 @@ def _end_by_force(data_dir: Path) -> None:
 @click.option("--rounds", default=20, show_default=True, help="How many rounds.")
 @click.option("--seed", type=int, default=None, help="Of the plan; a new one unless given.")
 @click.option("--runtime", type=click.Choice(["container", "process"]), default="container")
+@click.option("--store", "kind", type=click.Choice(["sqlite", "postgresql"]), default="sqlite")
 @click.option("--fault", "only", multiple=True, help="Only faults of this kind. May be repeated.")
-def main(rounds: int, seed: int | None, runtime: str, only: tuple[str, ...]) -> None:
+def main(
+    rounds: int, seed: int | None, runtime: str, kind: StoreName, only: tuple[str, ...]
+) -> None:
     """Break a real installation again and again, and see that nothing is lost."""
     if seed is None:
         seed = random.SystemRandom().getrandbits(32)
     # SIGTERM cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    click.echo(f"chaos in the {runtime} runtime; the same plan again: SEED={seed} ROUNDS={rounds}")
+    again = f"SEED={seed} ROUNDS={rounds} RUNTIME={runtime} STORE={kind}"
+    click.echo(f"chaos in the {runtime} runtime on {kind}; the same plan again: {again}")
     with tempfile.TemporaryDirectory(prefix="innkeeper-chaos-") as place:
         folder = Path(place)
-        with small_disk(folder / "disk") as disk:
-            report = asyncio.run(run(runtime, folder, disk, seed, rounds, only))
+        with store_of(kind, folder / "store") as store:
+            report = asyncio.run(run(runtime, folder, store, seed, rounds, only))
     click.echo(report.line())
     if report.ledger.losses:
-        click.echo(f"the same plan again: SEED={seed} ROUNDS={rounds} RUNTIME={runtime}", err=True)
+        click.echo(f"the same plan again: {again}", err=True)
         sys.exit(1)
 
 

@@ -67,7 +67,7 @@ def _wanted(now: Facts, seen: Carried) -> Carried:
 
 
 async def _installation_id(scene: Scene) -> str:
-    store = await open_store(scene.database)
+    store = await open_store(scene.store.url)
     try:
         row = await store.read(lambda tx: tx.one("installation.first"))
     finally:

@@ -5,9 +5,7 @@ import itertools
 import json
 import os
 import signal
-import sqlite3
 import time
-from contextlib import closing
 from dataclasses import dataclass
 
 from innkeeper.testing import host_facts
@@ -30,12 +28,8 @@ class Outcome:
 
 def possible(scene: Scene) -> tuple[list[FaultKind], list[str]]:
     """What can go wrong here, and what cannot, with the reason."""
-    kinds: list[FaultKind] = ["kill server", "slow store", "stuck store", "game dies"]
-    skipped = []
-    if scene.disk is not None:
-        kinds += ["full disk", "full disk, kill server"]
-    else:
-        skipped.append("full disk: only root can mount a small one")
+    kinds: list[FaultKind] = ["kill server", "game dies", *scene.store.faults]
+    skipped = list(scene.store.skipped)
     if _engine_pid(scene) is not None:
         kinds += ["kill engine", "kill both"]
     else:
@@ -64,7 +58,8 @@ async def perform(fault: Fault, scene: Scene, victim: Player | None) -> Outcome:
             assert victim is not None
             since = await asyncio.to_thread(_kill_game, scene, victim)
         case "restart store":
-            raise NotImplementedError(fault.kind)
+            since = time.monotonic()
+            await asyncio.to_thread(scene.store.restart, fault.hold_s)
     async with scene.client(5.0) as http:
         room_id, _ = await scene.create_room(http, next(_PROBE_REGIONS))
         scene.ledger.doomed.add(room_id)
@@ -100,31 +95,26 @@ def _kill_engine(scene: Scene) -> float:
 
 async def _full_disk(scene: Scene, hold_s: float) -> float:
     """The moment at which there is room again."""
-    assert scene.disk is not None
-    await asyncio.to_thread(scene.disk.fill)
+    await asyncio.to_thread(scene.store.fill)
     await asyncio.sleep(hold_s)
-    scene.disk.free()
+    scene.store.free()
     return time.monotonic()
 
 
 async def _full_disk_and_kill(scene: Scene, hold_s: float) -> float:
-    assert scene.disk is not None
-    await asyncio.to_thread(scene.disk.fill)
+    await asyncio.to_thread(scene.store.fill)
     await asyncio.to_thread(scene.server.kill)
     start = asyncio.create_task(asyncio.to_thread(scene.server.start_until_up, START_TIMEOUT_S))
     await asyncio.sleep(hold_s)
-    scene.disk.free()
+    scene.store.free()
     since = time.monotonic()
     await start
     return since
 
 
 def _hold_store(scene: Scene, hold_s: float) -> float:
-    """Be the one that writes, for so long; the moment at which the store is free again."""
-    with closing(sqlite3.connect(scene.database, timeout=30, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        time.sleep(hold_s)
-        other.execute("ROLLBACK")
+    """The moment at which the store is free again."""
+    scene.store.hold(hold_s)
     return time.monotonic()
 
 

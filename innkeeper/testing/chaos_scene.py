@@ -1,21 +1,20 @@
-"""The scene of a chaos run: a live server, its store on a small disk, a game, players who never stop."""
+"""The scene of a chaos run: a live server and its store, a game, players who never stop."""
 
 import asyncio
 import contextlib
-import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
-from types import TracebackType
 
 import httpx
 
 from innkeeper.runtime.engine_service import EngineService
 from innkeeper.store.opening import open_store
 from innkeeper.testing.chaos_ledger import Ledger
+from innkeeper.testing.chaos_store import ChaosStore
 from innkeeper.testing.invariants import Facts, facts
 from innkeeper.testing.live import LiveServer
 from innkeeper.testing.players import Steady, address_of
@@ -27,47 +26,6 @@ COMMAND = "tag"  # what its processes are called
 ROOMS_PER_PROCESS = 3
 IN_PLAY_TIMEOUT_S = 90.0  # a start may wait a minute after failures
 _ANSWER_TIMEOUT_S = 5.0  # on a busy machine; a cut player never gets one
-_DISK_MB = 64
-_BLOCK = 64 * 1024
-
-
-class SmallDisk:
-    """A file system of its own for the store, in memory: only root can mount one."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self._filler = place / "filler"
-
-    def __enter__(self) -> "SmallDisk":
-        self.place.mkdir(parents=True)
-        options = f"size={_DISK_MB}m,mode=700"
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", self.place], check=True)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        subprocess.run(["umount", "--lazy", self.place], check=True)
-
-    def fill(self) -> None:
-        """Until not one byte is free."""
-        handle = os.open(self._filler, os.O_WRONLY | os.O_CREAT, 0o600)
-        try:
-            size = _BLOCK
-            while size:
-                try:
-                    os.write(handle, bytes(size))
-                except OSError:
-                    size //= 2
-        finally:
-            os.close(handle)
-
-    def free(self) -> None:
-        """Give the space back."""
-        self._filler.unlink(missing_ok=True)
 
 
 @dataclass(slots=True)
@@ -81,11 +39,10 @@ class Player:
 
 @dataclass(slots=True)
 class Scene:
-    """What a run works with. ``database`` is where the store's file is."""
+    """What a run works with."""
 
     server: LiveServer
-    database: Path
-    disk: SmallDisk | None
+    store: ChaosStore
     ledger: Ledger = field(default_factory=Ledger)
     app_id: str = ""
     players: list[Player] = field(default_factory=list)
@@ -93,7 +50,7 @@ class Scene:
 
     async def facts(self) -> Facts:
         """All that the store says."""
-        store = await open_store(self.database)
+        store = await open_store(self.store.url)
         try:
             return await store.read(facts)
         finally:
@@ -169,13 +126,3 @@ class Scene:
         return httpx.AsyncClient(
             base_url=self.server.url, headers=headers, timeout=timeout_s, trust_env=False
         )
-
-
-@contextlib.contextmanager
-def small_disk(place: Path) -> Iterator[SmallDisk | None]:
-    """A small disk; ``None`` where only root could mount one."""
-    if os.geteuid():
-        yield None
-        return
-    with SmallDisk(place) as disk:
-        yield disk

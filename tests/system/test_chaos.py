@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from innkeeper.store.opening import database_path
 from innkeeper.testing import chaos, chaos_checks, host_facts
 from innkeeper.testing.chaos_plan import FaultKind, plan
-from innkeeper.testing.chaos_scene import COMMAND, SAMPLE, Scene, small_disk
+from innkeeper.testing.chaos_scene import COMMAND, SAMPLE, Scene
+from innkeeper.testing.chaos_store import FileStore, store_of
 from innkeeper.testing.live import LiveServer, claimed_ports
 
 
@@ -31,9 +33,9 @@ def test_a_seed_tells_the_same_plan_again_and_every_fault_comes() -> None:
 
 @pytest.mark.timeout(120)
 def test_two_rounds_of_real_faults_lose_nothing(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk") as disk:
-        only = ("kill server", "full disk")
-        report = asyncio.run(chaos.run("process", tmp_path, disk, 3, 2, only))
+    with store_of("sqlite", tmp_path / "store") as store:
+        only = ("kill server", "full disk" if "full disk" in store.faults else "slow store")
+        report = asyncio.run(chaos.run("process", tmp_path, store, 3, 2, only))
     assert report.ledger.losses == [], report.line()
     assert report.rounds == 2
     assert len(report.ledger.accepted) > 5
@@ -41,7 +43,8 @@ def test_two_rounds_of_real_faults_lose_nothing(tmp_path: Path) -> None:
 
 
 def behind_its_back(scene: Scene, sql: str) -> None:
-    with closing(sqlite3.connect(scene.database, timeout=10)) as connection, connection:
+    path = database_path(scene.store.url)
+    with closing(sqlite3.connect(path, timeout=10)) as connection, connection:
         assert connection.execute(sql).rowcount == 1
 
 
@@ -75,8 +78,10 @@ async def plant(scene: Scene) -> None:
 def test_what_is_lost_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chaos_checks, "REST_TIMEOUT_S", 4.0)
     with claimed_ports() as ports:
-        server = LiveServer("process", tmp_path / "data", ports, chaos.SETTINGS)
-        scene = Scene(server, server.data_dir / "innkeeper.db", None)
+        store = FileStore(tmp_path, small=False)
+        settings = {**chaos.SETTINGS, "INNKEEPER_DATABASE": store.url}
+        server = LiveServer("process", tmp_path / "data", ports, settings)
+        scene = Scene(server, store)
         try:
             server.start()
             scene.deploy()
