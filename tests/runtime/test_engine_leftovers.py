@@ -31,17 +31,24 @@ PUBLISHED = {
     ("udp", 10016): Target(ID, "10.216.112.11"),
     ("tcp", 10017): Target(ID, "10.216.112.11"),
 }
+
+
+def comment(network: str, container_id: str) -> str:
+    """What Netavark writes on its rules."""
+    return f'-m comment --comment "dnat name: {network} id: {container_id}"'
+
+
 RIGHT = f"""
 -A POSTROUTING -s 10.216.112.0/20 -j NETAVARK-52496F058DADA
 -A NETAVARK-52496F058DADA -d 10.216.112.0/20 -j ACCEPT
 -A NETAVARK-DN-52496F058DADA -s 10.216.112.0/20 -p udp -m udp --dport 10016 -j NETAVARK-HOSTPORT-SETMARK
 -A NETAVARK-DN-52496F058DADA -s 127.0.0.1/32 -p udp -m udp --dport 10016 -j NETAVARK-HOSTPORT-SETMARK
 -A NETAVARK-DN-52496F058DADA -p udp -m udp --dport 10016 -j DNAT --to-destination 10.216.112.11:7777
--A NETAVARK-HOSTPORT-DNAT -p udp -m udp --dport 10016 -m comment --comment "dnat name: x id: {ID}" -j NETAVARK-DN-52496F058DADA
+-A NETAVARK-HOSTPORT-DNAT -p udp -m udp --dport 10016 {comment("x", ID)} -j NETAVARK-DN-52496F058DADA
 -A NETAVARK-DN-1E9A5DF8F1974 -p tcp -m tcp --dport 45231 -j DNAT --to-destination 10.215.128.3:7777
--A NETAVARK-HOSTPORT-DNAT -p tcp -m tcp --dport 45231 -m comment --comment "dnat name: y id: {OTHER}" -j NETAVARK-DN-1E9A5DF8F1974
+-A NETAVARK-HOSTPORT-DNAT -p tcp -m tcp --dport 45231 {comment("y", OTHER)} -j NETAVARK-DN-1E9A5DF8F1974
 -A PREROUTING -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 8080
-"""  # noqa: E501
+"""
 
 
 def test_rules_that_lead_where_they_should_stay() -> None:
