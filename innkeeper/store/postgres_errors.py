@@ -35,6 +35,7 @@ _RUN_AGAIN = ("40001", "40P01", "0A000", "26000")
 # After these a new connection is worth a try: it may reach the primary, or see the schema as it is now.
 _RENEW = ("0A000", "26000", "25006")
 LOCK_HELD = "55P03"
+READ_ONLY = "25006"
 OUTCOME_UNKNOWN = (
     "PostgreSQL went away while this was being committed: whether it was kept is not known; "
     "look before you ask again"

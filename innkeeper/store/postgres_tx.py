@@ -6,7 +6,7 @@ from typing import Any
 from innkeeper.core.errors import Unavailable
 from innkeeper.interfaces import Row
 from innkeeper.store.kept_rows import KeptRows
-from innkeeper.store.postgres_errors import Refused
+from innkeeper.store.postgres_errors import READ_ONLY, Refused
 from innkeeper.store.postgres_link import Answer, Link, Statement
 from innkeeper.store.queries import POSTGRES_QUERIES, Query, to_positional
 from innkeeper.store.writer import Later, RunAgain
@@ -94,6 +94,8 @@ class PostgresReadTx(PostgresTx):
         try:
             return link.sync()[-1]
         except Refused as refused:
+            if refused.state == READ_ONLY:  # such as SELECT … FOR UPDATE
+                raise TypeError(f"{name} locks rows: use Store.write") from refused
             raise refused.told(name) from refused
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from innkeeper.store.queries import QUERIES
 
+pytestmark = pytest.mark.sqlite
+
 
 async def test_a_poll_of_a_starting_room_is_one_read_and_no_write(shop: Any) -> None:
     await shop.studio.deploy()

@@ -3,7 +3,8 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
@@ -17,6 +18,7 @@ from innkeeper.store.postgres import PostgresStore
 from innkeeper.testing.postgres_server import PostgresServer
 from innkeeper.testing.studio import Studio
 from innkeeper.usecases import apps, rooms
+from innkeeper.usecases import processes as processes_
 from innkeeper.usecases.rooms import NewRoom, PlacedRoom
 
 SERVERS = 3
@@ -134,7 +136,7 @@ async def _check(town: Town, live: int) -> None:
     shown = [
         (port.port, process["process_id"])
         for process in processes
-        for port in rooms.processes.exposed_ports(process["exposed_ports"])
+        for port in processes_.exposed_ports(process["exposed_ports"])
     ]
     assert len(shown) == len(processes)
     assert dict(shown) == owned, "no port twice"
@@ -176,7 +178,7 @@ async def test_deployments_are_numbered_without_a_gap_or_twin(town: Town) -> Non
 async def test_a_held_lock_of_one_app_holds_up_no_other(town: Town) -> None:
     held, free = town.app_ids
     release = asyncio.Event()
-    async with _lock_of(town, (held, REGION), release):
+    async with _held(town, 1, _nothing, [(held, REGION)], release):
         waits = asyncio.ensure_future(town.create(0, held))
         for _ in range(20):
             assert (await town.create(0, free)).process_id is not None
@@ -190,7 +192,7 @@ async def test_one_that_is_held_for_too_long_is_given_up(
 ) -> None:
     monkeypatch.setattr(postgres_writes, "PATIENCE_MS", 20)
     held, free = town.app_ids
-    async with _lock_of(town, (held, REGION), asyncio.Event()):
+    async with _held(town, 1, _nothing, [(held, REGION)], asyncio.Event()):
         waits = asyncio.ensure_future(town.create(0, held))
         await town.create(0, free)
         with pytest.raises(Unavailable, match="another server has held this app's allocations"):
@@ -257,6 +259,10 @@ async def test_a_row_that_somebody_stops_meanwhile_is_passed_over(
     assert (await waits).process_id != first.process_id
 
 
+def _nothing(tx: Tx) -> None:
+    """A write that only has its locks."""
+
+
 async def _until_somebody_waits(postgres: PostgresServer, database: str) -> None:
     with postgres.connect(database) as looking:
         for _ in range(10_000):
@@ -267,32 +273,26 @@ async def _until_somebody_waits(postgres: PostgresServer, database: str) -> None
     raise AssertionError("nobody waits")
 
 
-class _held:
+@asynccontextmanager
+async def _held(
+    town: Town,
+    server: int,
+    job: Callable[[Tx], object],
+    locks: Collection[LockKey],
+    release: asyncio.Event,
+) -> AsyncIterator[None]:
     """A write of another server that stands still with these locks, until ``release`` or it is left."""
+    loop, entered = asyncio.get_running_loop(), asyncio.Event()
 
-    def __init__(
-        self, town: Town, server: int, job: Callable[[Tx], None], locks: tuple[LockKey, ...],
-        release: asyncio.Event,
-    ) -> None:  # fmt: skip
-        self._loop = asyncio.get_running_loop()
-        self._entered = asyncio.Event()
-        self._release = release
-        self._job = job
-        self._start = lambda: town.stores[server].write(self._stand_still, locks)
+    def stand_still(tx: Tx) -> None:
+        job(tx)
+        loop.call_soon_threadsafe(entered.set)
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(60)
 
-    def _stand_still(self, tx: Tx) -> None:
-        self._job(tx)
-        self._loop.call_soon_threadsafe(self._entered.set)
-        asyncio.run_coroutine_threadsafe(self._release.wait(), self._loop).result(60)
-
-    async def __aenter__(self) -> None:
-        self._writing = asyncio.ensure_future(self._start())
-        await self._entered.wait()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._release.set()
-        await self._writing
-
-
-def _lock_of(town: Town, key: LockKey, release: asyncio.Event) -> _held:
-    return _held(town, 1, lambda tx: None, (key,), release)
+    writing = asyncio.ensure_future(town.stores[server].write(stand_still, locks))
+    await entered.wait()
+    try:
+        yield
+    finally:
+        release.set()
+        await writing

@@ -351,6 +351,6 @@ async def test_concurrent_vcpus_are_bounded(meter: Meter) -> None:
 
         return run
 
-    await studio.store.read(check(1.0))
+    await studio.store.write(check(1.0))
     with pytest.raises(Exhausted, match=r"0\.9 concurrent vCPUs"):
-        await studio.store.read(check(0.9))
+        await studio.store.write(check(0.9))
