@@ -122,7 +122,8 @@ class Lease:
             if fence is not None:
                 return Tenure(fence)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look_now.wait(), self._pace.look_s)
+                async with asyncio.timeout(self._pace.look_s):
+                    await self._look_now.wait()
             self._look_now.clear()
 
     async def _try(self, at_once: bool) -> Fence | None:

@@ -185,8 +185,10 @@ class Reconciler:
                 continue
             except (InnkeeperError, OSError) as error:
                 log.warning("could not look at what runs: %s", error)
+            # Not wait_for: where a hint arrives as we are cancelled, it goes on as if we were not.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look_again.wait(), self._pace.observe_s)
+                async with asyncio.timeout(self._pace.observe_s):
+                    await self._look_again.wait()
                 # Hints come in bursts; one listing serves them all.
                 await asyncio.sleep(self._pace.hint_delay_s)
             self._look_again.clear()

@@ -45,7 +45,8 @@ class Watch:
     async def changed(self, timeout_s: float) -> bool:
         """Wait until something may have happened since this was asked last; false where the time ran out."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._happened.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._happened.wait()
         happened = self._happened.is_set()
         self._happened.clear()
         return happened
@@ -168,7 +169,8 @@ class Tail:
                         break
                 while not listener.behind:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(listener.woken.wait(), quiet_s)
+                        async with asyncio.timeout(quiet_s):
+                            await listener.woken.wait()
                     if not listener.behind:
                         fresh = [e for e in listener.take() if journal.place_of(e) > place]
                         place = max(place, self._place or place)
@@ -194,7 +196,8 @@ class Tail:
             # With several writers, what was just committed may be shown a little later.
             soon_s = pace.gap_s if found or hinted else min(soon_s * 2, pace.look_s)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), soon_s)
+                async with asyncio.timeout(soon_s):
+                    await self._woken.wait()
             if self._woken.is_set():
                 await asyncio.sleep(pace.gap_s)
 

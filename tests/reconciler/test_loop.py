@@ -307,3 +307,18 @@ async def test_an_ended_sandbox_without_a_record_is_removed_and_one_on_record_is
     assert set(house.host.sandboxes) == {recorded}
     await house.keeper.keep({recorded}, now, frozenset({recorded}))
     assert set(house.host.sandboxes) == {recorded}
+
+
+async def test_the_loop_ends_when_told_to_although_a_hint_arrives_at_that_moment(
+    house: House,
+) -> None:
+    """Otherwise a control plane never ends, and one that lost its lease goes on looking."""
+    await house.studio.deploy()
+    for turns in range(20, 26):
+        running = asyncio.create_task(house.loop.run())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        house.loop._look_again.set()
+        running.cancel()
+        done, _ = await asyncio.wait({running}, timeout=5)
+        assert done, "it never ended"
