@@ -230,6 +230,7 @@ class Happenings:
     def _clock_jumps(self, program: Program) -> None:
         jump_s = self._chance.choice([-30, -2, 600])
         self.tell(f"the clock jumps by {jump_s} s")
+        self._weather.trouble()
         self._weather.clock.jump(jump_s)
 
     def _stands_still(self, program: Program) -> None:

@@ -225,6 +225,7 @@ class World:
         quiet, place = 0, (-1, -1)
         for _ in range(REST_STEPS):
             await asyncio.sleep(max(REST_STEP_S, self._town.observe_s * 1.5))
+            self.weather.trouble()
             self.weather.clock.jump(REST_JUMP_S)
             self.check()
             newest = self._onlooker.read(journal.newest)
@@ -262,6 +263,7 @@ class World:
         clock.jump((begin - clock()).total_seconds() - 30)
         for jump_s in (0, 0, 300, 300, 0, 0, 0):
             await asyncio.sleep(max(40, self._town.observe_s * 1.5))
+            self.weather.trouble()
             clock.jump(jump_s)
             found = self.check()
         if any(process.started_at for process in found.processes):
