@@ -71,9 +71,11 @@ def load(database_url: str, source: Path) -> None:
     ]
     _run([*command, f"--dbname={name}", str(source)], database_url)
     with closing(psycopg.connect(with_defaults(database_url, writes=True))) as connection:
-        for statement in _COUNT_ANEW:
-            connection.execute(statement)
-        connection.commit()
+        # A copy of an earlier schema may have no journal yet.
+        if connection.execute("SELECT to_regclass('events')").fetchone() != (None,):
+            for statement in _COUNT_ANEW:
+                connection.execute(statement)
+            connection.commit()
 
 
 def postgres_facts(database_url: str) -> CopyFacts:
