@@ -25,7 +25,7 @@ from innkeeper.usecases.processes import process_from
 ROWS = Path(__file__).parent / "rows"
 EARLIER = revisions()[:-1]
 # What a later revision counts anew, for what was there before it.
-COUNTED = {"apps.builds_numbered", "orgs.operator"}
+COUNTED = {"apps.builds_numbered", "orgs.operator", "settled.version"}
 Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 
 

@@ -1,4 +1,7 @@
-"""A PostgreSQL database of every earlier schema is brought up to date, a backup first: nothing is lost."""
+"""A PostgreSQL database of an earlier schema is brought up to date, a backup first: nothing is lost.
+
+Of the first schema, of one in the middle and of the last: all others are gone through on the way.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +18,8 @@ from innkeeper.testing.postgres_server import PostgresServer
 from innkeeper.testing.studio import Studio
 from innkeeper.usecases import installation, rooms
 from tests.store.test_upgrade import EARLIER, ROWS, Table, kept
+
+TAKEN = (EARLIER[0], EARLIER[len(EARLIER) // 2], EARLIER[-1])
 
 
 def tables(server: PostgresServer, database: str) -> dict[str, Table]:
@@ -38,14 +43,15 @@ def history(postgres: PostgresServer) -> Iterator[dict[str, str]]:
         postgres_migrate._upgrade(postgres.url(grown), revision)
         with postgres.connect(grown) as connection:
             connection.execute((ROWS / f"{revision}.sql").read_bytes())
-        made[revision] = postgres.new_database(grown)
+        if revision in TAKEN:
+            made[revision] = postgres.new_database(grown)
     yield made
     for name in (grown, *made.values()):
         postgres.drop(name)
 
 
-@pytest.mark.parametrize("revision", EARLIER)
-async def test_every_earlier_schema_is_brought_up_to_date(
+@pytest.mark.parametrize("revision", TAKEN)
+async def test_an_earlier_schema_is_brought_up_to_date(
     revision: str, history: dict[str, str], postgres: PostgresServer, tmp_path: Path
 ) -> None:
     database = history[revision]
