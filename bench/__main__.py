@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import allocation, containers, growth, memory, processes, servers, takeover, udp
+from bench import allocation, containers, growth, memory, processes, servers, stores, takeover, udp
 from bench.results import Measurement, not_measured, print_table, write_results
 from bench.run import MEMORY_FILE_SYSTEMS, ROOT, Run, file_system_of
 
@@ -25,6 +25,7 @@ GROUPS: dict[str, Group] = {
     "containers": containers.measure,
     "processes": processes.measure,
     "udp": udp.measure,
+    "stores": stores.measure,
     "servers": servers.measure,
     "takeover": takeover.measure,
 }
