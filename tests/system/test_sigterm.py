@@ -3,12 +3,14 @@
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 
 from innkeeper.testing import host_facts
-from innkeeper.testing.live import LiveServer, eventually
+from innkeeper.testing.live import ADMIN_TOKEN, LiveServer, eventually
 from innkeeper.testing.live_studio import Json, LiveStudio
 from innkeeper.testing.players import Steady, address_of, ask_udp
 
@@ -19,6 +21,26 @@ def playing(studio: LiveStudio, game: bytes) -> tuple[str, Json]:
     studio.deploy(app_id, studio.build(game)["buildId"], env={"TEST_WORDS": 1})
     room = studio.room(app_id)
     return app_id, {**room, **studio.active(app_id, room["roomId"])}
+
+
+def count(studio: LiveStudio, app_id: str) -> int:
+    """How many processes of an app live."""
+    found = studio.sdk("processesV3.getProcessesCountExperimental", app_id)
+    return int(found["count"])
+
+
+def slow_room(studio: LiveStudio, app_id: str) -> httpx.Response:
+    """A room whose game takes a minute to bind; asked for with patience."""
+    build_id = studio.sdk("deploymentsV3.getLatestDeployment", app_id)["buildId"]
+    other = studio.app()
+    studio.deploy(other, build_id, env={"BIND_DELAY_MS": 60_000})
+    return httpx.post(
+        f"{studio.server.url}/rooms/v2/{other}/create?wait=100s",
+        json={"region": "Seattle"},
+        headers={"authorization": f"Bearer {ADMIN_TOKEN}"},
+        timeout=30,
+        trust_env=False,
+    )
 
 
 def test_sigterm_is_quick_and_cuts_no_player(
@@ -32,9 +54,15 @@ def test_sigterm_is_quick_and_cuts_no_player(
     lines = stream.lines()
     next(lines)
     udp, tcp = (address_of(p) for p in (room["exposedPort"], *room["additionalExposedPorts"]))
-    with Steady(udp, tcp) as player:
+    with Steady(udp, tcp) as player, ThreadPoolExecutor(1) as callers:
+        patient = callers.submit(slow_room, studio, app_id)
+        eventually(lambda: len(studio.apps) == 2, 10, "the other app is there")
+        eventually(lambda: count(studio, studio.apps[1]) == 1, 10, "its process is made")
         took_s = server.terminate()
         assert took_s < 5
+        # Who waited is told how things stand.
+        told = patient.result(10)
+        assert (told.status_code, told.json()["status"]) == (201, "starting")
         player.plays_on()
         assert host_facts.games(app_id, "tag") == games
         server.start()
