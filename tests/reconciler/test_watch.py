@@ -96,7 +96,9 @@ async def test_a_process_is_young_to_every_listing_that_had_begun_when_it_starte
     await watch.refresh()
     watch.note_started("q")
     first = watch.observation((), {})
-    assert first is not None and set(first.young) == {"q"}
+    assert first is not None
+    assert set(first.young) == {"q"}
     await watch.refresh()
     second = watch.observation((), {})
-    assert second is not None and not second.young
+    assert second is not None
+    assert not second.young
