@@ -20,6 +20,7 @@ from innkeeper.core.processes import GAVE_WAY, REPLACED, SCALED_DOWN, Process
 from innkeeper.core.snapshot import Limits, Snapshot, Wanted
 
 CREATES_PER_PASS = 8
+HOLD_MAX = timedelta(seconds=60)
 QUICK_ENDS_COUNTED = timedelta(minutes=10)
 NOT_STARTABLE = (
     "the build of the latest deployment was deleted; create a deployment of another build"
@@ -274,7 +275,8 @@ def _grow(board: _Board, wanted: Wanted) -> tuple[RegionAction, ...]:
     if not wanted.startable:
         told = hold is not None and (hold.deployment_id, hold.reason) == (latest, NOT_STARTABLE)
         return () if told else (HoldProcesses(latest, NOT_STARTABLE),)
-    waits = _held(wanted) and hold is not None and board.now < hold.until
+    # A clock that was set back must not hold it for longer than any hold lasts.
+    waits = _held(wanted) and hold is not None and timedelta() < hold.until - board.now <= HOLD_MAX
     if waits or board.now < board.create_after:
         return ()
     static = wanted.static
@@ -289,7 +291,7 @@ def _grow(board: _Board, wanted: Wanted) -> tuple[RegionAction, ...]:
 
 def _create_after(wanted: Wanted, snapshot: Snapshot, now: datetime) -> datetime:
     """Crash back-off: 1, 2, 4 … 60 seconds after processes that ended by themselves or never bound."""
-    lately = [end for end in wanted.quick_ends if now - end < QUICK_ENDS_COUNTED]
+    lately = [end for end in wanted.quick_ends if timedelta() <= now - end < QUICK_ENDS_COUNTED]
     facts = snapshot.deployments.get(wanted.deployment_id or "")
     ends = [back_off(len(lately), max(lately), snapshot.limits)] if lately else []
     if facts is not None and facts.start_failures and facts.last_start_failure_at is not None:

@@ -116,9 +116,15 @@ def _quick_ends(
 def check_max(tx: Tx, app_id: str, region: str) -> None:
     """Raise :class:`NoCapacity` where the region's ``maxProcesses`` live already (behaviour.md 8.7)."""
     row = tx.one("allocations.max_and_live", app_id=app_id, region=region)
-    if row is not None and row["live"] >= row["max_processes"]:
+    if row is not None:
+        refuse_above_max(row["live"], row["max_processes"], region)
+
+
+def refuse_above_max(live: int, most: int | None, region: str) -> None:
+    """Raise :class:`NoCapacity` where so many live already; ``None`` bounds nothing."""
+    if most is not None and live >= most:
         raise NoCapacity(
-            f"maxProcesses of the static allocation in {region} is reached: {row['max_processes']}."
+            f"maxProcesses of the static allocation in {region} is reached: {most}."
             " Wait until a process ends, or raise it in the app's serviceConfig",
             MAX_RETRY_S,
         )

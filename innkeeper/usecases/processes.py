@@ -129,7 +129,6 @@ def new_process(
     """
     _require_image(tx, deployment)
     check_limits(tx, org_id, deployment, context)
-    allocations.check_max(tx, deployment.app_id, region)
     org = orgs.require_org(tx, org_id)
     process_id = context.ids.uuid()
     capacity.take_capacity(tx, deployment.cpu_millis, deployment.memory_mb)
@@ -173,6 +172,7 @@ def create_process(tx: Tx, caller: Caller, wanted: tuple[str, str], context: Con
     if region not in context.policy.regions:
         raise Invalid("path.region", f"is not available here; available: {served_regions(context)}")
     deployment = deployments.latest(tx, app)
+    allocations.check_max(tx, app_id, region)
     process_id = new_process(tx, app.org_id, deployment, region, None, context, ASKED_FOR)
     return require_process(tx, app, process_id)
 

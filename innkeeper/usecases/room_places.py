@@ -1,15 +1,15 @@
 """Where a room goes: a slot on an open process, or on a new one, in its turn (behaviour.md 5.1)."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from innkeeper.core.catalog import Deployment
 from innkeeper.core.errors import NoCapacity
 from innkeeper.core.events import ON_NEW, ON_RUNNING, ON_STARTING, EventKind, for_room
 from innkeeper.core.moments import to_ms
-from innkeeper.core.processes import ExposedPort
+from innkeeper.core.processes import SCALED_DOWN, ExposedPort
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import deployments, journal, made_ahead, processes
+from innkeeper.usecases import allocations, deployments, journal, made_ahead, processes
 
 # The place in line of a room that does not wait: behind all that do.
 LAST = 2**62
@@ -59,12 +59,15 @@ def allocate(
     Raises :class:`NoCapacity` where there is none, or others wait before it.
     """
     deployment_id = chosen if isinstance(chosen, str) else chosen.deployment_id
-    slot = _take_slot(tx, where, deployment_id, number, context)
+    asked = {
+        "deployment_id": deployment_id,
+        "app_id": where.app_id,
+        "region": where.region,
+        "number": number,
+    }
+    slot = tx.one("processes.take_slot", **asked) or _reopened(tx, where, asked, context)
     if slot is not None:
         return placed_at(room_id, slot), _why(slot)
-    before = waiting_before(tx, where.app_id, where.region, number)
-    if before:
-        raise NoCapacity(f"{before} room(s) wait for capacity in {where.region} before this one")
     deployment = chosen
     if isinstance(deployment, str):
         deployment = deployments.require(tx, where.app_id, deployment)
@@ -81,21 +84,22 @@ def waiting_before(tx: Tx, app_id: str, region: str, number: int = LAST) -> int:
     return 0 if row is None else int(row["count"])
 
 
-def _take_slot(
-    tx: Tx, where: Where, deployment_id: str, number: int, context: Context
-) -> Row | None:
-    """A free slot; one on a process that drains because it was not needed comes before a new process."""
-    asked = {
-        "deployment_id": deployment_id,
-        "app_id": where.app_id,
-        "region": where.region,
-        "number": number,
-    }
-    slot = tx.one("processes.take_slot", **asked)
+def _reopened(tx: Tx, where: Where, asked: dict[str, Any], context: Context) -> Row | None:
+    """A slot on a process that drains because it was not needed; ``None``: a new process may be made.
+
+    Raises :class:`NoCapacity` where none may.
+    """
+    row = tx.one("allocations.before_new", reason=SCALED_DOWN, **asked)
+    assert row is not None, "the app was found before"
+    if row["ahead"]:
+        raise NoCapacity(
+            f"{row['ahead']} room(s) wait for capacity in {where.region} before this one"
+        )
     key = where.app_id, where.region
-    if slot is None and made_ahead.reopen(tx, key, deployment_id, "room", context):
-        slot = tx.one("processes.take_slot", **asked)
-    return slot
+    if row["reopenable"] and made_ahead.reopen(tx, key, asked["deployment_id"], "room", context):
+        return tx.one("processes.take_slot", **asked)
+    allocations.refuse_above_max(row["live"], row["max_processes"], where.region)
+    return None
 
 
 def _why(slot: Row) -> str:

@@ -20,6 +20,7 @@ SELECT region, processes FROM warm_pools WHERE app_id = :app_id ORDER BY region
 -- name: insert_pool
 -- What an app keeps in reserve in a region.
 INSERT INTO warm_pools (app_id, region, processes) VALUES (:app_id, :region, :processes)
+ON CONFLICT (app_id, region) DO UPDATE SET processes = excluded.processes
 
 -- name: delete_pools
 -- An app keeps nothing in reserve any more.
@@ -67,6 +68,23 @@ SELECT s.max_processes,
         WHERE p.app_id = s.app_id AND p.region = s.region AND p.removed = 0
           AND p.stopping_at IS NULL AND p.terminated_at IS NULL) AS live
 FROM static_allocations s WHERE s.app_id = :app_id AND s.region = :region
+
+-- name: before_new
+-- What stands between a room and a new process: rooms before it in line, max, and one that drains and could
+-- take rooms again in place of a new one.
+SELECT (SELECT COUNT(*) FROM waiting_rooms w
+        WHERE w.app_id = a.app_id AND w.region = :region AND w.number < :number) AS ahead,
+       (SELECT COUNT(*) FROM processes d
+        WHERE d.deployment_id = :deployment_id AND d.region = :region AND d.draining = 1 AND d.removed = 0
+          AND d.drain_reason = :reason AND d.stopping_at IS NULL AND d.terminated_at IS NULL
+          AND d.rooms_allocated < d.rooms_per_process) AS reopenable,
+       s.max_processes,
+       CASE WHEN s.max_processes IS NULL THEN 0 ELSE
+           (SELECT COUNT(*) FROM processes p
+            WHERE p.app_id = a.app_id AND p.region = :region AND p.removed = 0
+              AND p.stopping_at IS NULL AND p.terminated_at IS NULL) END AS live
+FROM apps a LEFT JOIN static_allocations s ON s.app_id = a.app_id AND s.region = :region
+WHERE a.app_id = :app_id
 
 -- name: hold
 -- Why a wanted process could not be made, and when it is tried again.
