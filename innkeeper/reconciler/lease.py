@@ -164,10 +164,7 @@ class Lease:
         before = self._seen
         lives = before is not None and (before.holder, before.fence) == (seen.holder, seen.fence)
         if lives and seen.place != self._place:
-            raise StateConflict(
-                f"server {seen.holder} works on this database with files of its own ({seen.place}): "
-                "give every server the same --data-dir, on the same machine"
-            )
+            raise _elsewhere(seen)
 
     # ------------------------------------------------------------ holding
 
@@ -210,3 +207,21 @@ class Lease:
                     await self._store.write(lambda tx: leases.free(tx, tenure.fence))
                     self._neighbours.tell_freed()
                 await self._neighbours.hide(tenure.fence.number)
+
+
+async def refuse_other_place(store: Store, neighbours: Neighbours, place: str) -> None:
+    """Raise :class:`StateConflict` where a holder lives that has files of another place: ask before anything
+    is changed.
+    """
+    seen = await store.read(lambda tx: leases.look(tx, RECONCILER))
+    if seen is None or seen.holder is None or seen.place == place:
+        return
+    if not await neighbours.gone(seen.fence):
+        raise _elsewhere(seen)
+
+
+def _elsewhere(seen: LeaseSeen) -> StateConflict:
+    return StateConflict(
+        f"server {seen.holder} works on this database with files of its own ({seen.place}): "
+        "give every server the same --data-dir, on the same machine"
+    )

@@ -13,6 +13,7 @@ from innkeeper.core.errors import StateConflict
 from innkeeper.core.ids import Ids
 from innkeeper.edge.ping import open_udp_echo
 from innkeeper.interfaces import Context, Policy, Store, Tx
+from innkeeper.reconciler.lease import refuse_other_place
 from innkeeper.store.neighbours import is_embedded, open_neighbours
 from innkeeper.store.opening import database_path, open_store
 from innkeeper.usecases import installation, lifecycle
@@ -21,7 +22,7 @@ from innkeeper.wiring import restored
 from innkeeper.wiring.bounded_http import raise_descriptor_limit
 from innkeeper.wiring.chance import system_ids
 from innkeeper.wiring.claims import sole_server, starting
-from innkeeper.wiring.control_plane import ControlPlane, Keeping
+from innkeeper.wiring.control_plane import ControlPlane, Keeping, place_of
 from innkeeper.wiring.last_run import LastRun, last_run
 from innkeeper.wiring.listening import (
     Listening,
@@ -90,6 +91,8 @@ async def _open(
         restored.finish(settings.data_dir)
     told = _of_the_others(settings) if joins else None
     keeping = await open_keeping(settings.database_url, settings.data_dir, closing)
+    if not keeping.alone:
+        await refuse_other_place(keeping.store, keeping.neighbours, place_of(settings))
     ids = system_ids()
     token = admin_token(settings, ids.org_token)
     policy = settings.policy(settings.resolved_public_host())

@@ -11,7 +11,13 @@ import pytest
 
 from innkeeper.core.errors import LeaseLost, StateConflict, Unavailable
 from innkeeper.interfaces import Store
-from innkeeper.reconciler.lease import RECONCILER, Lease, LeasePace, Tenure
+from innkeeper.reconciler.lease import (
+    RECONCILER,
+    Lease,
+    LeasePace,
+    Tenure,
+    refuse_other_place,
+)
 from innkeeper.reconciler.perform import Surroundings
 from innkeeper.runtime.fake import FakeHost, FakeRuntime
 from innkeeper.store.alone import Alone
@@ -187,6 +193,20 @@ async def test_files_of_another_place_are_refused(servers: tuple[Server, Server]
             one.tick.set()
             with pytest.raises(StateConflict, match="same --data-dir"):
                 await asyncio.wait_for(asyncio.shield(running), 10)
+
+
+async def test_a_server_with_other_files_is_refused_before_it_changes_anything(
+    servers: tuple[Server, Server],
+) -> None:
+    one, two = servers
+    one.town.blind = False
+    await refuse_other_place(two.store, two.town, "there")
+    tenure = await one.lease.acquire()
+    await refuse_other_place(two.store, two.town, "here")
+    with pytest.raises(StateConflict, match="same --data-dir"):
+        await refuse_other_place(two.store, two.town, "there")
+    one.town.shown.discard(tenure.fence.number)
+    await refuse_other_place(two.store, two.town, "there")
 
 
 async def test_a_store_that_is_away_ends_no_tenure(servers: tuple[Server, Server]) -> None:

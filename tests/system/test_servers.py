@@ -167,13 +167,16 @@ def test_killing_the_one_that_reconciles_loses_nothing(servers: LiveServers, app
 
 
 @pytest.mark.timeout(180)
-def test_restarting_postgresql_loses_nothing(servers: LiveServers, app_id: str) -> None:
-    def crash() -> None:
-        servers.postgres.stop(signal.SIGQUIT)
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
+def test_restarting_postgresql_loses_nothing(
+    servers: LiveServers, app_id: str, how: signal.Signals
+) -> None:
+    def restart() -> None:
+        servers.postgres.stop(how)
         servers.postgres.start()
 
     load = Load(servers, app_id)
-    asyncio.run(load.run(crash))
+    asyncio.run(load.run(restart))
     check(load)
     assert load.refused > 0, "nobody noticed"
     for server in servers.all:
