@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import uvicorn
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 
 from innkeeper.api import discovery
 from innkeeper.api.framework import Application
@@ -76,6 +76,12 @@ class ControlPlane:
         )
         keeping.neighbours.listen(self._heard, self.lease.look_soon)
         registry = CollectorRegistry()
+        holds = Gauge(
+            "innkeeper_reconciles",
+            "1 on the server that reconciles, 0 on others",
+            registry=registry,
+        )
+        holds.set_function(lambda: float(self.work is not None))
         self.services = Services(
             store=store,
             clock=now,

@@ -46,6 +46,11 @@ async def test_a_wake_up_goes_to_the_server_that_reconciles(tmp_path: Path) -> N
         settings.policy("x"),
         parts,
     )
+
+    def shown() -> float | None:
+        return one.services.registry.get_sample_value("innkeeper_reconciles")
+
+    assert shown() == 0
     one.services.wake(KEY)
     street.hear(KEY)
     assert street.sent == [KEY], "it reconciles for nobody yet"
@@ -54,6 +59,7 @@ async def test_a_wake_up_goes_to_the_server_that_reconciles(tmp_path: Path) -> N
     async with asyncio.timeout(10):
         while one.work is None:
             await asyncio.sleep(0)
+    assert shown() == 1
     woken: list[LockKey] = []
     one.work.reconciler.wake = woken.append  # type: ignore[method-assign]
     one.services.wake(KEY)
