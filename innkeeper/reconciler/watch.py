@@ -98,6 +98,9 @@ class Watch:
         seen = {}
         for process in processes:
             shown = self._listing.processes.get(process.process_id)
+            if process.started_at is not None:
+                # Recorded, even where the answer to that was lost: only listings count from here on.
+                self.settle(process.process_id)
             bound_at = self._bound_at.get(process.process_id)
             if bound_at is not None and (shown is None or shown.phase != "exited"):
                 # Newer than the listing: it starts without waiting for another one.

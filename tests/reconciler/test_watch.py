@@ -102,3 +102,17 @@ async def test_a_process_is_young_to_every_listing_that_had_begun_when_it_starte
     second = watch.observation((), {})
     assert second is not None
     assert not second.young
+
+
+async def test_what_was_seen_bound_is_forgotten_once_the_store_shows_it_started() -> None:
+    """The record may have been made although its answer was lost: then nobody else forgets it."""
+    runtime = OneGame(DEFAULT)
+    watch, _ = watch_of(runtime, NOON)
+    await watch.bound_soon("q", (DEFAULT,), 0.0)
+    await watch.refresh()
+    known = {"attempted_at": NOON, "booted_at": NOON, "process_id": "q"}
+    for started_at, shown in [(None, {"q"}), (NOON, set())]:
+        record = new_process(NOON, **known, started_at=started_at)
+        observation = watch.observation((record,), {"q": (DEFAULT,)})
+        assert observation is not None
+        assert set(observation.seen) == shown
