@@ -113,6 +113,11 @@ def _quick_ends(
     return tuple(from_ms(row["terminated_at"]) for row in rows)
 
 
+def wishful_regions(tx: Tx, app_id: str) -> list[tuple[str, str]]:
+    """The (app id, region) keys where an app wants processes beside those of its rooms."""
+    return [(app_id, r["region"]) for r in tx.all("allocations.wishful_regions", app_id=app_id)]
+
+
 def check_max(tx: Tx, app_id: str, region: str) -> None:
     """Raise :class:`NoCapacity` where the region's ``maxProcesses`` live already (behaviour.md 8.7)."""
     row = tx.one("allocations.max_and_live", app_id=app_id, region=region)

@@ -18,7 +18,7 @@ from innkeeper.core.errors import Invalid, NotFound, StateConflict
 from innkeeper.core.moments import from_ms, to_ms
 from innkeeper.core.service_config import unenforced
 from innkeeper.interfaces import Context, Row, Tx
-from innkeeper.usecases import app_builds, apps, builds, fleets, orgs
+from innkeeper.usecases import allocations, app_builds, apps, builds, fleets, orgs
 
 # A list without a page token is whole up to here: old clients cannot page (behaviour.md 3).
 LIST_MAX = 1000
@@ -61,7 +61,7 @@ def create_deployment(
 ) -> Deployment:
     """Make a deployment, which is the app's latest from then on (behaviour.md 3).
 
-    It touches nothing that runs.
+    It touches nothing that runs; but what a static allocation or a pool keeps is replaced from now on.
 
     Raises :class:`NotFound` for the app, build or fleet, :class:`Invalid` for bounds, and
     :class:`StateConflict` where the build has not succeeded.
@@ -101,6 +101,7 @@ def create_deployment(
         fleet_id=fleet_id,
     )
     tx.run("deployments.make_latest", app_id=app.app_id, deployment_id=deployment_id, number=number)
+    context.wake += allocations.wishful_regions(tx, app.app_id)
     return require(tx, app.app_id, deployment_id)
 
 

@@ -192,3 +192,22 @@ async def test_another_orgs_app_is_not_there(desk: Any, stranger: Any) -> None:
     with pytest.raises(NotFound):
         await desk.ask(apps.delete_app, app.app_id, caller=stranger)
     assert (await desk.tx(apps.require_app_anywhere, app.app_id)) == app
+
+
+async def test_a_change_of_what_is_wanted_wakes_the_regions_it_concerns(desk: Any) -> None:
+    app = await desk.app()
+    build = await desk.succeeded_build()
+    tokyo, london = {**STATIC, "region": "Tokyo"}, {**STATIC, "region": "London"}
+
+    async def woken_by(regions: list[Any]) -> set[str]:
+        desk.woken.clear()
+        config = {"staticProcessAllocation": regions}
+        await desk.ask(apps.patch_app, AppPatch(app.app_id, service_config=config))
+        return {region for _, region in desk.woken}
+
+    assert await woken_by([tokyo, london]) == {"Tokyo", "London"}
+    assert await woken_by([tokyo, london]) == set(), "nothing has changed"
+    assert await woken_by([tokyo]) == {"Tokyo", "London"}
+    desk.woken.clear()
+    await desk.ask(deployments.create_deployment, desk.deployment_of(app.app_id, build.build_id))
+    assert desk.woken == [(app.app_id, "Tokyo")]

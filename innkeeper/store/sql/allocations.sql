@@ -13,6 +13,11 @@ DELETE FROM static_allocations WHERE app_id = :app_id
 SELECT region, min_processes, target_processes, max_processes, requests_per_process
 FROM static_allocations WHERE app_id = :app_id ORDER BY region
 
+-- name: wishful_regions
+-- Where an app wants processes whether rooms ask for them or not.
+SELECT region FROM static_allocations WHERE app_id = :app_id
+UNION SELECT region FROM warm_pools WHERE app_id = :app_id
+
 -- name: pools_of_app
 -- What an app keeps in reserve, region by region.
 SELECT region, processes FROM warm_pools WHERE app_id = :app_id ORDER BY region
