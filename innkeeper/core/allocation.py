@@ -116,6 +116,13 @@ class _Board:
             return False
         return not process.rooms_allocated and seen.connections is None
 
+    def unused_for_long(self, process: Process) -> bool:
+        """Whether it has been without rooms for as long as one may be idle."""
+        since = process.emptied_at or process.started_at
+        return since is not None and self.now - since >= timedelta(
+            seconds=self.limits.idle_timeout_s
+        )
+
     def stop(self, process: Process, reason: str, ready_min: int) -> bool:
         """Plan its end, unless fewer than ``ready_min`` ready ones were left. It is vacated."""
         if process.started_at is not None:
@@ -256,6 +263,9 @@ def _idle_ones(
     going = roomless[:may_go]
     kept = [p for p in roomless[may_go:] if board.idle_for_long(p)]
     ours = [p for p in going if wanted.static is not None or p.made_for in _OURS]
+    for process in ours:
+        if board.unmeasured(process) and board.unused_for_long(process):
+            board.drain(process, SCALED_DOWN)  # No idle clock would ever run for it.
     if wanted.static is not None:
         kept += board.old()  # They go as their successors allow.
     return (

@@ -217,6 +217,17 @@ def test_one_whose_rooms_have_ended_idles_out_first() -> None:
     assert planned([ready("a", rooms_allocated=1), over], (0, 2, 9)) == []
 
 
+def test_one_that_cannot_be_measured_drains_when_it_was_without_rooms_for_long() -> None:
+    held = ready("a", rooms_allocated=1)
+    mine = [held, ready("b", made_for="room", emptied_at=at(-299))]
+    assert planned(mine, (0, 1, 9), connections=None) == []
+    drains = [act.MarkDraining("b", SCALED_DOWN)]
+    assert planned(mine, (0, 1, 9), connections=None, now=at(1)) == drains
+    assert planned(mine, (0, 2, 9), connections=None, now=at(1)) == []
+    # Where nothing is wanted, what rooms made is left alone.
+    assert planned([mine[1]], None, connections=None, now=at(1)) == []
+
+
 def test_idle_ones_that_the_target_needs_are_spared() -> None:
     idle = [ready(name, idle_since=at(-300 - ord(name))) for name in "abc"]
     asked = [replace(p, made_for="request", idle_since=p.idle_since) for p in idle]
