@@ -23,6 +23,7 @@ from innkeeper.api import (
     usage,
     users,
     warm_pools,
+    webhooks,
 )
 from innkeeper.api.operation import Operation
 
@@ -48,5 +49,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *uploads.OPERATIONS,
     *usage.OPERATIONS,
     *users.OPERATIONS,
+    *webhooks.OPERATIONS,
     *warm_pools.OPERATIONS,
 )

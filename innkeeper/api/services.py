@@ -1,6 +1,6 @@
 """What the API's operations reach the world through; ``wiring`` fills it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
@@ -15,15 +15,27 @@ from innkeeper.interfaces import (
     Context,
     GoogleIdentities,
     Logs,
+    Outcome,
     Policy,
     Store,
     Uploads,
+    WebhookSender,
 )
 from innkeeper.usecases.tail import Tail
 
 
 async def _nothing() -> None:
     return
+
+
+class _NoSender:
+    """Where none is given."""
+
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+        return Outcome(False, "this server sends nothing to webhooks")
+
+    async def close(self) -> None:
+        return
 
 
 def _verification_emails() -> RateLimit:
@@ -56,6 +68,7 @@ class Services:
     refresh_gauges: Callable[[], Awaitable[None]] = _nothing
     rate_limits: RateLimits = field(default_factory=RateLimits)
     verification_emails: RateLimit = field(default_factory=_verification_emails)
+    webhook_sender: WebhookSender = field(default_factory=_NoSender)
     event_streams: EventStreams = field(default_factory=EventStreams)
     waiters: Waiters = field(default_factory=Waiters)
     tail: Tail = field(init=False)

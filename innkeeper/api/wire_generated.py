@@ -613,6 +613,11 @@ class InnkeeperCreatedUserToken(Struct, kw_only=True, gc=False):
     userToken: InnkeeperUserToken
 
 
+class InnkeeperCreatedWebhook(Struct, kw_only=True, gc=False):
+    webhook: InnkeeperWebhook
+    secret: str
+
+
 class InnkeeperEvent(Struct, kw_only=True, gc=False):
     id: str
     at: Annotated[datetime, Meta(tz=True)]
@@ -632,6 +637,12 @@ class InnkeeperNewTokenLimit(Struct, kw_only=True, gc=False):
 class InnkeeperNewUser(Struct, kw_only=True, gc=False):
     userEmail: str
     orgName: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+
+
+class InnkeeperNewWebhook(Struct, kw_only=True, gc=False):
+    url: Annotated[str, Meta(min_length=1, max_length=2048)]
+    appId: str | UnsetType = UNSET
+    kinds: Annotated[list[str], Meta(max_length=100)] | UnsetType = UNSET
 
 
 class InnkeeperStory(Struct, kw_only=True, gc=False):
@@ -678,6 +689,32 @@ class InnkeeperWarmPool(Struct, kw_only=True, gc=False):
 
 class InnkeeperWarmPools(Struct, kw_only=True, gc=False):
     warmPools: Annotated[list[InnkeeperWarmPool], Meta(max_length=100)]
+
+
+class InnkeeperWebhook(Struct, kw_only=True, gc=False):
+    webhookId: str
+    orgId: str
+    appId: str | UnsetType = UNSET
+    url: str
+    kinds: list[str] | UnsetType = UNSET
+    status: str
+    createdAt: Annotated[datetime, Meta(tz=True)]
+    createdBy: str
+    failures: Annotated[int, Meta(ge=-9007199254740991, le=9007199254740991)]
+    lastError: str | UnsetType = UNSET
+    failingSince: Annotated[datetime, Meta(tz=True)] | UnsetType = UNSET
+    nextTryAt: Annotated[datetime, Meta(tz=True)] | UnsetType = UNSET
+    disabledAt: Annotated[datetime, Meta(tz=True)] | UnsetType = UNSET
+    lagSeconds: int | float
+
+
+class InnkeeperWebhookPing(Struct, kw_only=True, gc=False):
+    delivered: bool
+    message: str
+
+
+class InnkeeperWebhooksPage(Struct, kw_only=True, gc=False):
+    webhooks: list[InnkeeperWebhook]
 
 
 class Invoice(Struct, kw_only=True, gc=False):

@@ -92,6 +92,7 @@ class Settings(BillingSettings, PlayerSettings, MachineSettings):
             port_rest_s=self.port_rest_s,
             accept_unenforced=self.accept_unenforced,
             registry_builds=registry_builds,
+            webhook_private_networks=self.webhook_private_networks,
             lobbies_per_player_hour=self.lobbies_per_player_hour,
             public_url=self.public_url,
             prices=self.prices(),

@@ -177,6 +177,13 @@ class MachineSettings:
         "1 to 8784",
         "Hours that the journal of events is kept: what `innkeeper why` tells.",
     )
+    webhook_private_networks: bool = setting(
+        values.switch,
+        False,
+        "",
+        "Let webhooks reach private, link-local and loopback addresses, too. Only where every organization "
+        "here is trusted with what this machine can reach.",
+    )
     build_size_max: int = setting(
         values.size(1024, 1024**4),
         10 * 1024 * MIB,

@@ -17,6 +17,7 @@ from innkeeper.interfaces.runtime import (
 from innkeeper.interfaces.services import GoogleIdentities, Logs
 from innkeeper.interfaces.store import LockKey, Row, Store, Tx
 from innkeeper.interfaces.surroundings import Clock, Context, Policy
+from innkeeper.interfaces.webhooks import Outcome, WebhookSender
 
 __all__ = [
     "LockKey",
@@ -31,6 +32,7 @@ __all__ = [
     "LogSource",
     "Logs",
     "Neighbours",
+    "Outcome",
     "Policy",
     "PortSpec",
     "ProcessSpec",
@@ -41,4 +43,5 @@ __all__ = [
     "Store",
     "Tx",
     "Uploads",
+    "WebhookSender",
 ]

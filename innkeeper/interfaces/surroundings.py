@@ -26,6 +26,7 @@ class Policy:
     upload_url_ttl_s: int = 24 * 3600
     accept_unenforced: bool = False
     registry_builds: bool = True
+    webhook_private_networks: bool = False
     lobbies_per_player_hour: int = 10  # 0: as many as they like
     public_url: str | None = None  # of the API; None: as each request addressed it
     prices: Prices = Prices()

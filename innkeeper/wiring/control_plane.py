@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import random
 
 import uvicorn
 from prometheus_client import CollectorRegistry, Gauge
@@ -23,9 +24,11 @@ from innkeeper.interfaces import LockKey, Neighbours, Policy, Store
 from innkeeper.reconciler.build_runner import SerialBuildRunner
 from innkeeper.reconciler.lease import Lease, Tenure
 from innkeeper.reconciler.perform import Surroundings
+from innkeeper.reconciler.webhooks import WebhookKeeper
 from innkeeper.telemetry.gauges import Gauges
 from innkeeper.telemetry.logs import ProcessLogs
 from innkeeper.telemetry.uploads import UploadsOnDisk
+from innkeeper.telemetry.webhook_sender import HttpWebhookSender
 from innkeeper.usecases import installation
 from innkeeper.wiring.holders_work import HoldersWork
 from innkeeper.wiring.http_server import ending_signals, http_server
@@ -54,13 +57,7 @@ class ControlPlane:
         self._neighbours = keeping.neighbours
         self._ids, self._policy = ids, policy
         self._runtime = parts.runtime
-        self.logs = ProcessLogs(
-            settings.data_dir / "logs",
-            parts.runtime.log_source,
-            cap_bytes=settings.log_cap_bytes,
-            retention_hours=settings.log_retention_hours,
-            clock=now,
-        )
+        self.logs = _process_logs(settings, parts)
         uploads = UploadsOnDisk(settings.data_dir / "uploads")
         builds_dir = settings.data_dir / "builds"
         self.builds = SerialBuildRunner(
@@ -96,6 +93,7 @@ class ControlPlane:
             registry=registry,
             refresh_gauges=Gauges(store, registry).refresh,
             rate_limits=settings.rate_limits(),
+            webhook_sender=HttpWebhookSender(settings.webhook_private_networks),
         )
         self.application = Application(self.services, OPERATIONS, websockets=discovery.WEBSOCKETS)
 
@@ -115,6 +113,7 @@ class ControlPlane:
             reconciling.cancel()
             await asyncio.gather(reconciling, serving, return_exceptions=True)
             await self.builds.close()
+            await self.services.webhook_sender.close()
         for task in done:
             # The loop never ends by itself: if it did, the reason must be seen.
             task.result()
@@ -132,7 +131,8 @@ class ControlPlane:
             self._wake,
             tenure,
         )
-        self.work = HoldersWork(around, self.logs, self.builds, self._settings)
+        webhooks = WebhookKeeper(around, self.services.tail, self.services.webhook_sender, random)
+        self.work = HoldersWork(around, self.logs, self.builds, self._settings, webhooks)
         try:
             await self.work.run()
         finally:
@@ -164,6 +164,16 @@ class ControlPlane:
     def _end(self, server: uvicorn.Server) -> None:
         server.should_exit = True
         self.application.end_streams()
+
+
+def _process_logs(settings: Settings, parts: RuntimeParts) -> ProcessLogs:
+    return ProcessLogs(
+        settings.data_dir / "logs",
+        parts.runtime.log_source,
+        cap_bytes=settings.log_cap_bytes,
+        retention_hours=settings.log_retention_hours,
+        clock=now,
+    )
 
 
 def place_of(settings: Settings) -> str:

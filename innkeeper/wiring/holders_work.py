@@ -14,6 +14,7 @@ from innkeeper.reconciler.loop import Reconciler
 from innkeeper.reconciler.perform import Surroundings
 from innkeeper.reconciler.sampling import Sampler, SamplerPace
 from innkeeper.reconciler.sandboxes import SandboxKeeper
+from innkeeper.reconciler.webhooks import WebhookKeeper
 from innkeeper.telemetry.logs import ProcessLogs
 from innkeeper.telemetry.own_cpu import OwnCpu
 from innkeeper.usecases import fleet_metrics, lifecycle
@@ -33,10 +34,12 @@ class HoldersWork:
         logs: ProcessLogs,
         builds: SerialBuildRunner,
         settings: Settings,
+        webhooks: WebhookKeeper | None = None,
     ) -> None:
         self._around = around
         self._logs = logs
         self._builds = builds
+        self._webhooks = webhooks
         keeper = _sandbox_keeper(around, settings.sandboxes_ahead)
         self.reconciler = Reconciler(around, keeper, self._sweeps())
         self.sampler = Sampler(
@@ -49,7 +52,8 @@ class HoldersWork:
 
     def loops(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         """What runs side by side, each until it is cancelled."""
-        return [self.reconciler.run, self.sampler.run]
+        told = [] if self._webhooks is None else [self._webhooks.run]
+        return [self.reconciler.run, self.sampler.run, *told]
 
     async def run(self) -> None:
         """Until cancelled; where one loop fails, all end and the reason is raised."""

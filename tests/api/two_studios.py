@@ -20,6 +20,7 @@ from innkeeper.usecases import (
     processes,
     tokens,
     users,
+    webhooks,
 )
 from innkeeper.usecases.metered_months import add_to_month
 from innkeeper.usecases.tokens import NewToken
@@ -49,6 +50,7 @@ FIELDS: dict[str, Any] = {
     "env": [],
     "callsPerSecond": 0,
     "returnUrl": "https://studio.example/",
+    "url": "https://studio.example/events",
 }
 # Left out, these would ask for an admin.
 GIVEN = {"scopes"}
@@ -136,6 +138,8 @@ async def _furnish(studio: Studio, name: str) -> Holding:
     fleet = await studio.ask(fleets.create_fleet, fleets.NewFleet(name, "cpu-4-8", 85, ""))
     token = await studio.ask(tokens.create_token, NewToken(org_id, name, None))
     await studio.ask(members.invite, members.Invitation(org_id, f"a@{name}.example", "viewer"))
+    wanted_hook = webhooks.NewWebhook("https://studio.example/events", None, None)
+    hook = await studio.ask(webhooks.create_webhook, wanted_hook)
     node = (await studio.ask(fleets.list_nodes, (fleet.fleet_id, None)))[0]
     ids = {
         "orgId": org_id,
@@ -149,6 +153,7 @@ async def _furnish(studio: Studio, name: str) -> Holding:
         "nodeId": node.node_id,
         "invoiceId": await _invoice(studio),
         "shortCode": code,
+        "webhookId": hook[0].webhook.webhook_id,
     }
     return Holding(studio, ids)
 

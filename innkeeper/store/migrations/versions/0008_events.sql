@@ -25,6 +25,7 @@ CREATE TABLE webhooks (
     sent_order BIGINT NOT NULL DEFAULT 0,  -- up to where the receiver has taken events: order, then seq
     sent_seq BIGINT NOT NULL,
     failures BIGINT NOT NULL DEFAULT 0, -- in a row
+    failing_since BIGINT,               -- the first of these
     next_try_at BIGINT NOT NULL DEFAULT 0,
     last_error TEXT,
     disabled_at BIGINT                  -- it refused for too long
