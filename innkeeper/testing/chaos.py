@@ -25,7 +25,7 @@ from innkeeper.testing.chaos_faults import Outcome
 from innkeeper.testing.chaos_ledger import Ledger, LossKind
 from innkeeper.testing.chaos_load import Load
 from innkeeper.testing.chaos_plan import Round, plan
-from innkeeper.testing.chaos_scene import Player, Scene
+from innkeeper.testing.chaos_scene import NotInService, Player, Scene
 from innkeeper.testing.chaos_store import ChaosStore, StoreName, store_of
 from innkeeper.testing.live import LiveServer, claimed_ports
 
@@ -172,6 +172,8 @@ async def run(
                 click.echo(f"WARNING: SKIPPED {reason}")
             wanted = [kind for kind in kinds if kind in only or not only]
             await Chaos(scene, report).run(plan(seed, rounds, wanted))
+        except NotInService as error:
+            report.ledger.lose("promise broken", f"{error}; its log:\n{server.said()[-8000:]}")
         finally:
             if (await asyncio.to_thread(server.down)).returncode:
                 await asyncio.to_thread(_end_by_force, server.data_dir)

@@ -28,6 +28,10 @@ IN_PLAY_TIMEOUT_S = 90.0  # a start may wait a minute after failures
 _ANSWER_TIMEOUT_S = 5.0  # on a busy machine; a cut player never gets one
 
 
+class NotInService(Exception):
+    """It does not come back by itself: the run is over."""
+
+
 @dataclass(slots=True)
 class Player:
     """Somebody who plays in a room."""
@@ -82,26 +86,40 @@ class Scene:
 
     async def create_room(self, http: httpx.AsyncClient, region: str) -> tuple[str, str]:
         """A room, asked for until it is accepted; its id and its process's."""
-        async with asyncio.timeout(IN_PLAY_TIMEOUT_S):
-            while True:
-                with contextlib.suppress(httpx.TransportError):
-                    path = f"/rooms/v2/{self.app_id}/create"
-                    answer = await http.post(path, json={"region": region})
-                    if answer.status_code == 201:
-                        made = answer.json()
-                        self.ledger.accepted[made["roomId"]] = made["processId"]
-                        return made["roomId"], made["processId"]
-                await asyncio.sleep(0.02)
+        said = "nothing"
+        try:
+            async with asyncio.timeout(IN_PLAY_TIMEOUT_S):
+                while True:
+                    try:
+                        path = f"/rooms/v2/{self.app_id}/create"
+                        answer = await http.post(path, json={"region": region})
+                        if answer.status_code == 201:
+                            made = answer.json()
+                            self.ledger.accepted[made["roomId"]] = made["processId"]
+                            return made["roomId"], made["processId"]
+                        said = f"{answer.status_code} {answer.text}"
+                    except httpx.TransportError as error:
+                        said = repr(error)
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise NotInService(f"no room within {IN_PLAY_TIMEOUT_S:g} s; at last: {said}") from None
 
     async def in_play(self, http: httpx.AsyncClient, room_id: str) -> dict[str, object]:
         """The connection info of a room once it is active."""
-        async with asyncio.timeout(IN_PLAY_TIMEOUT_S):
-            while True:
-                with contextlib.suppress(httpx.TransportError):
-                    answer = await http.get(f"/rooms/v2/{self.app_id}/connectioninfo/{room_id}")
-                    if answer.status_code == 200 and answer.json()["status"] == "active":
-                        return dict(answer.json())
-                await asyncio.sleep(0.02)
+        said = "nothing"
+        try:
+            async with asyncio.timeout(IN_PLAY_TIMEOUT_S):
+                while True:
+                    with contextlib.suppress(httpx.TransportError):
+                        path = f"/rooms/v2/{self.app_id}/connectioninfo/{room_id}"
+                        answer = await http.get(path)
+                        if answer.status_code == 200 and answer.json()["status"] == "active":
+                            return dict(answer.json())
+                        said = f"{answer.status_code} {answer.text}"
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            told = f"room {room_id} not in play within {IN_PLAY_TIMEOUT_S:g} s; at last: {said}"
+            raise NotInService(told) from None
 
     @contextlib.asynccontextmanager
     async def playing(self, region: str) -> AsyncIterator[Player]:

@@ -30,7 +30,14 @@ STATE = (
     IMAGES_TO_LOAD,
 )
 # What may be in a data directory that nobody has used.
-_NO_STATE = {"down.lock", "control-plane.pid", "lost+found", STAGING}
+_NO_STATE = {
+    "control-plane.pid",
+    "down.lock",
+    "start.lock",
+    f"{DATABASE}.lock",
+    "lost+found",
+    STAGING,
+}
 
 
 def is_unused(data_dir: Path) -> bool:

@@ -5,8 +5,11 @@ going through all of its history. A new migration needs rows for the one before 
 """
 
 import asyncio
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -135,3 +138,33 @@ def test_a_later_data_directory_is_left_untouched(tmp_path: Path) -> None:
         asyncio.run(open_store(path))
     after = {p: (p.stat().st_mtime_ns, p.is_file() and p.read_bytes()) for p in tmp_path.rglob("*")}
     assert after == before
+
+
+def test_serve_refuses_a_later_data_directory_and_touches_nothing(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    made_at(EARLIER[-1], data_dir / "innkeeper.db")
+    migrations.migrate(data_dir / "innkeeper.db")
+    with closing(sqlite3.connect(data_dir / "innkeeper.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    (data_dir / "admin-token").write_text("the-token-of-the-later-version")
+    before = {path.name: path.read_bytes() for path in data_dir.iterdir()}
+    done = subprocess.run(
+        [sys.executable, "-m", "innkeeper.cli", "serve", "--runtime", "process"],
+        env={
+            **os.environ,
+            "INNKEEPER_DATA_DIR": str(data_dir),
+            "INNKEEPER_LISTEN": "127.0.0.1:0",
+            "INNKEEPER_ADMIN_TOKEN": "another-token-of-this-version",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "has schema revision 9999, made by a later version of Innkeeper" in done.stderr
+    after = {path.name: path.read_bytes() for path in data_dir.iterdir()}
+    # Who runs is written down before anything is looked at; that is no state.
+    locks = {"control-plane.pid", "down.lock", "start.lock", "innkeeper.db.lock"}
+    assert {name: content for name, content in after.items() if name not in locks} == before
