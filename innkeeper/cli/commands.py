@@ -14,6 +14,8 @@ from innkeeper.cli import (
     up,
     users,
     warm_pools,
+    webhooks,
+    why,
 )
 
 
@@ -42,6 +44,8 @@ for command in (
     processes.drain,
     warm_pools.warm_pool,
     logs.logs,
+    why.why,
+    webhooks.webhooks,
     users.user,
     tokens.token_limit,
     version,

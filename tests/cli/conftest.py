@@ -69,7 +69,7 @@ def stub() -> Iterator[StubApi]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PUT = _answer
+        do_GET = do_POST = do_PUT = do_DELETE = _answer
 
         def log_message(self, *_: object) -> None:
             """Keep the tests' output clean."""
