@@ -103,7 +103,7 @@ class PostgresStore:
         """See :class:`ChaosStore`."""
         database = self.url.partition("@/")[2].partition("?")[0]
         with closing(self._server.connect(database)) as other, other.transaction():
-            other.execute("LOCK TABLE rooms, processes IN EXCLUSIVE MODE")
+            other.execute("LOCK TABLE rooms IN EXCLUSIVE MODE")
             time.sleep(seconds)
 
     def fill(self) -> None:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,8 +52,14 @@ def creating_rooms(server: LiveServer, app_id: str) -> Iterator[list[str]]:
 
 @pytest.mark.timeout(180)
 def test_a_backup_of_a_live_server_brings_it_back(
-    server: LiveServer, studio: LiveStudio, game: bytes, tmp_path: Path, bridge: Bridge
+    server: LiveServer,
+    studio: LiveStudio,
+    game: bytes,
+    tmp_path: Path,
+    bridge: Bridge,
+    on_database: Callable[[], dict[str, str]],
 ) -> None:
+    """In PostgreSQL a restore fills a new database: then each is given one."""
     app_id, backup = studio.app(), tmp_path / "backup.tar"
     studio.deploy(app_id, studio.build(game)["buildId"], roomsPerProcess=5000)
     first = studio.room(app_id, region="Tokyo")
@@ -70,6 +76,7 @@ def test_a_backup_of_a_live_server_brings_it_back(
         stray = studio.room(app_id, region="London")
         studio.active(app_id, stray["roomId"])
         server.kill()
+        server.settings = {**server.settings, **on_database()}
         done = command(server, "restore", backup, "--force")
         assert done.returncode == 0, done.stderr
         server.start()
@@ -86,6 +93,7 @@ def test_a_backup_of_a_live_server_brings_it_back(
     with pytest.raises(SdkError, match="404"):
         studio.sdk("roomsV2.getRoomInfo", stray["roomId"], app_id)
     assert server.down().returncode == 0
+    server.settings = {**server.settings, **on_database()}
     on_a_bare_machine(server, backup, app_id, first, bridge)
 
 
