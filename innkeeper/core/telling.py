@@ -64,8 +64,8 @@ def span(seconds: float) -> str:
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """How long ago, in words."""
-    return f"{span((now - moment).total_seconds())} ago"
+    """How long ago, in words, to a tenth of a second."""
+    return f"{span(round((now - moment).total_seconds(), 1))} ago"
 
 
 def moment_text(moment: datetime) -> str:
