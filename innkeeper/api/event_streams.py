@@ -78,8 +78,8 @@ def _begin(tx: Tx, caller: Caller, wanted: EventsWanted) -> Place:
         return journal.newest(tx)
     if not journal.kept(tx, wanted.after):
         raise Gone(
-            f"{wanted.place}: the event is not kept any more, so that some after it may be missing. Leave it "
-            "out for what happens from now on, or say 0-0 for all that is kept"
+            f"{wanted.place}: the event is not kept any more, or not of this journal, so that some after "
+            "it may be missing. Leave it out for what happens from now on, or say 0-0 for all that is kept"
         )
     return wanted.after
 

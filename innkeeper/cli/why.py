@@ -6,7 +6,7 @@ from datetime import datetime
 import click
 
 from innkeeper.cli.api import Api, Json, Refused, api_options, app_option, segment
-from innkeeper.cli.logs import find_process
+from innkeeper.cli.processes import find_process
 from innkeeper.core.telling import span
 
 _WIDTH = 100

@@ -14,7 +14,7 @@ from innkeeper.interfaces import Row, Tx
 Place = tuple[int, int]
 BEGINNING: Place = (0, 0)
 _EVENT_ID = re.compile(r"([0-9]{1,19})-([0-9]{1,19})", re.ASCII)
-_NUMBER_MAX = 2**63 - 1
+_NUMBER_MAX = 2**62
 
 
 def of_new_room(
@@ -92,8 +92,8 @@ def place_from(text: str) -> Place | None:
 
 
 def kept(tx: Tx, place: Place) -> bool:
-    """Whether whoever goes on after ``place`` misses nothing: its event is still there, or it is the
-    beginning of all that is kept.
+    """Whether whoever goes on after ``place`` misses nothing: it lies within what is kept, or is the
+    beginning of that. False also for a place that was not reached yet: it is from before a backup was restored.
     """
     return place == BEGINNING or tx.one("events.kept", order=place[0], seq=place[1]) is not None
 

@@ -191,6 +191,8 @@ async def test_a_place_past_its_retention_is_gone(
     await shop.studio.store.write(lambda tx: lifecycle.sweep(tx, shop.studio.context()))
     reader = await stream(after=told[0].event_id)
     assert (reader.status, "some after it may be missing" in reader.text) == (410, True)
+    ahead = await stream(after="0-999")
+    assert ahead.status == 410, "an id from before a backup was restored"
     kept = await stream(after="0-0")
     await kept.until(lambda: len(kept.events) == 1)
 

@@ -151,7 +151,7 @@ async def test_what_is_not_taken_is_sent_again_and_nothing_overtakes_it(
 async def test_a_failing_one_shows_why(post: Post, hook: Receiver) -> None:
     webhook_id = await post.add(hook)
     hook.answers = [(503, {})] * 1000
-    async with post.running(replace(PACE, retry_share=1.0)):
+    async with post.running(replace(PACE, retry_share=1000.0)):
         await post.rooms(1)
         found = await post.until(webhook_id, "failing")
         post.studio.clock.move(30)

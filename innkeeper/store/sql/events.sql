@@ -66,5 +66,7 @@ JOIN events e ON e.room_id = r.room_id AND e.process_id = :process_id
 ORDER BY e.seq LIMIT 10000
 
 -- name: kept
--- Whether an event is still there, so that a reader who goes on after it misses nothing.
-SELECT seq FROM events WHERE CAST(:seq AS BIGINT) = seq AND CAST(:order AS BIGINT) = 0
+-- Whether a reader who goes on after a place misses nothing: it lies within what is kept, or just before it.
+SELECT 1 AS kept WHERE :order = 0
+  AND EXISTS (SELECT 1 FROM events WHERE seq <= CAST(:seq AS BIGINT) + 1)
+  AND EXISTS (SELECT 1 FROM events WHERE seq >= CAST(:seq AS BIGINT))

@@ -35,4 +35,6 @@ ORDER BY e.seq LIMIT 10000
 
 -- name: kept
 -- As on SQLite.
-SELECT seq FROM events WHERE seq = CAST(:seq AS BIGINT) AND tx_id = CAST(:order AS BIGINT)
+SELECT 1 AS kept
+WHERE EXISTS (SELECT 1 FROM events WHERE (tx_id, seq) <= (CAST(:order AS BIGINT), CAST(:seq AS BIGINT) + 1))
+  AND EXISTS (SELECT 1 FROM events WHERE (tx_id, seq) >= (CAST(:order AS BIGINT), CAST(:seq AS BIGINT)))
