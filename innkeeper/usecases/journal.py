@@ -93,7 +93,7 @@ def place_from(text: str) -> Place | None:
 
 def kept(tx: Tx, place: Place) -> bool:
     """Whether whoever goes on after ``place`` misses nothing: it lies within what is kept, or is the
-    beginning of that. False also for a place that was not reached yet: it is from before a backup was restored.
+    beginning of that. False also for a place that was never reached.
     """
     return place == BEGINNING or tx.one("events.kept", order=place[0], seq=place[1]) is not None
 
