@@ -58,7 +58,7 @@ def load(database_url: str, source: Path) -> None:
 
     Raises as :func:`dump` does, with ``pg_restore``; ``StateConflict`` for a database that is not empty.
     """
-    with closing(psycopg.connect(with_defaults(database_url, writes=True))) as connection:
+    with closing(psycopg.connect(with_defaults(database_url))) as connection:
         if connection.execute(_TABLES).fetchone() is not None:
             raise StateConflict("the database to restore into is not empty: name a new one")
     name = conninfo_to_dict(database_url).get("dbname")
@@ -70,7 +70,7 @@ def load(database_url: str, source: Path) -> None:
         "--no-privileges",
     ]
     _run([*command, f"--dbname={name}", str(source)], database_url)
-    with closing(psycopg.connect(with_defaults(database_url, writes=True))) as connection:
+    with closing(psycopg.connect(with_defaults(database_url))) as connection:
         # A copy of an earlier schema may have no journal yet.
         if connection.execute("SELECT to_regclass('events')").fetchone() != (None,):
             for statement in _COUNT_ANEW:
@@ -81,7 +81,7 @@ def load(database_url: str, source: Path) -> None:
 def postgres_facts(database_url: str) -> CopyFacts:
     """What the database holds. Raises ``StateConflict`` where it is not one of ours."""
     try:
-        with closing(psycopg.connect(with_defaults(database_url, writes=False))) as connection:
+        with closing(psycopg.connect(with_defaults(database_url))) as connection:
             if connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,):
                 raise StateConflict("the database is empty, or another program's")
             revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()

@@ -41,6 +41,16 @@ _SESSION = {
     "client_min_messages": "error",
     "jit": "off",
 }
+_DEFAULTS: dict[str, str | int] = {
+    "application_name": "innkeeper",
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "target_session_attrs": "read-write",
+    # What we ask of a PostgreSQL that has vanished with its machine.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 _OK = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY)
 _BAD = pq.ConnStatus.BAD
 _INTEGERS = (20, 21, 23, 26, 1700)  # int8, int2, int4, oid, numeric: sums of our integers
@@ -99,7 +109,7 @@ class Link:
     ``timed_out`` where that is because no answer came.
     """
 
-    def __init__(self, conninfo: str, writes: bool) -> None:
+    def __init__(self, conninfo: str) -> None:
         """Connect. Raises ``Unavailable`` with what to do about it."""
         self.broken = self.timed_out = False
         self._prepared: set[bytes] = set()
@@ -108,7 +118,7 @@ class Link:
         self._syncs = 0  # points that were sent, and whose answer has not come
         try:
             self._connection = psycopg.Connection.connect(
-                with_defaults(conninfo, writes), autocommit=True, prepare_threshold=None
+                with_defaults(conninfo), autocommit=True, prepare_threshold=None
             )
         except (psycopg.Error, UnicodeError) as error:
             raise away_at_connecting(error) from error
@@ -253,14 +263,14 @@ class Link:
         return lost(error)
 
 
-def with_defaults(conninfo: str, writes: bool) -> str:
-    """``conninfo`` with our own words for what it leaves open; one that ``writes`` wants the primary."""
-    given = conninfo_to_dict(conninfo)
-    given.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
-    given.setdefault("application_name", "innkeeper")
-    if writes:
-        given.setdefault("target_session_attrs", "read-write")
-    return make_conninfo("", **(given | {"client_encoding": "UTF8"}))
+def with_defaults(conninfo: str) -> str:
+    """``conninfo`` with our own words for what it leaves open.
+
+    Reads ask the primary too: a standby may not have yet what a caller was answered.
+    """
+    return make_conninfo(
+        "", **(_DEFAULTS | conninfo_to_dict(conninfo) | {"client_encoding": "UTF8"})
+    )
 
 
 def _encoded(value: Any) -> bytes | None:

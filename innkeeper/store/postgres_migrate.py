@@ -75,7 +75,7 @@ def postgres_revision(database_url: str) -> str | None:
 
 
 def _connect(database_url: str) -> _Connection:
-    return psycopg.connect(with_defaults(database_url, writes=True), autocommit=True)
+    return psycopg.connect(with_defaults(database_url), autocommit=True)
 
 
 def _refuse_unfit(connection: _Connection) -> None:
@@ -127,7 +127,7 @@ def _upgrade(database_url: str, revision: str) -> None:
     from sqlalchemy.pool import NullPool
 
     def connect() -> _Connection:
-        return psycopg.connect(with_defaults(database_url, writes=True))
+        return psycopg.connect(with_defaults(database_url))
 
     engine = create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)
     # What is deferred would stand in the way of changing a table again in the same transaction.

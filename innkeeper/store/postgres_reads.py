@@ -26,7 +26,7 @@ class PostgresReads:
     """Belongs to the event loop it was made in."""
 
     def __init__(self, conninfo: str, readers_max: int = READERS_MAX) -> None:
-        self._connecting = Connecting(conninfo, writes=False)
+        self._connecting = Connecting(conninfo)
         self._connecting_lock = threading.Lock()
         self._threads = ThreadPoolExecutor(readers_max, "store-reader")
         self._free: list[Link] = []  # the one that was used last is used first
@@ -66,6 +66,8 @@ class PostgresReads:
         except Unavailable:
             if link.timed_out or not link.broken:
                 raise
+        while self._free:  # what ended one has mostly ended all
+            self._free.pop().close()
         return self._snapshot(self._link(), fn)  # the first was lost: a read may be repeated
 
     def _snapshot(self, link: Link, fn: Callable[[Tx], T]) -> T:

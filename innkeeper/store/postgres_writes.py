@@ -35,9 +35,8 @@ _NOBODY_ELSES: frozenset[LockKey] = frozenset()
 class Connecting:
     """Makes connections; after one that failed, the next is not tried before a while has passed."""
 
-    def __init__(self, conninfo: str, writes: bool) -> None:
+    def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
-        self._writes = writes
         self.pause_s = RETRY_FIRST_S
         self._not_before = 0.0
         self._away: Unavailable | None = None
@@ -47,7 +46,7 @@ class Connecting:
         if self._away is not None and time.monotonic() < self._not_before:
             raise Unavailable(self._away.message)
         try:
-            link = Link(self._conninfo, self._writes)
+            link = Link(self._conninfo)
         except Unavailable as away:
             self._away = away
             self._not_before = time.monotonic() + self.pause_s
@@ -64,7 +63,7 @@ class PostgresWriteConnection:
 
     def __init__(self, conninfo: str, patient: bool) -> None:
         """Call in the writer thread. Raises ``Unavailable`` where PostgreSQL is away."""
-        self._connecting = Connecting(conninfo, writes=True)
+        self._connecting = Connecting(conninfo)
         self._patient = patient
         self._in_step = False  # the next batch
         self._tx = PostgresWriteTx(patient)

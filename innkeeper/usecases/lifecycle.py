@@ -154,6 +154,7 @@ def record_terminated(
     process = processes.find(tx, process_id)
     if process is None or process.terminated_at is not None:
         return
+    capacity.lock(tx)  # first: then nothing else that shares the commit waits for it
     at = processes.not_before(process, context.now if exit_ is None else exit_.at)
     reason = start_failure or exit_reason(process, exit_)
     failed = ended_as_failed(process, exit_)
@@ -183,6 +184,7 @@ def record_orphan(tx: Tx, context: Context, process_id: str) -> None:
 
 def record_removed(tx: Tx, process_id: str, context: Context) -> None:
     """The runtime holds nothing of it any more: its ports rest, its sandbox is forgotten."""
+    capacity.lock(tx)
     if tx.run("processes.mark_removed", process_id=process_id):
         journal.of_process(tx, process_id, "process.removed", to_ms(context.now), None)
         capacity.release_seat(tx, process_id, context)
@@ -196,6 +198,7 @@ def replace_ports(tx: Tx, process_id: str, taken_port: int, context: Context) ->
     process = processes.find(tx, process_id)
     if process is None or process.booted_at is not None or process.terminated_at is not None:
         return
+    capacity.lock(tx)
     capacity.release_seat(tx, process_id, context)
     quarantine_port(tx, taken_port, context)
     ports = capacity.take_ports(tx, process_id, len(process.exposed_ports), context)

@@ -180,6 +180,6 @@ async def postgres_rig(postgres: PostgresServer, postgres_database: str) -> Asyn
 def schema_link(postgres: PostgresServer, postgres_template: str) -> Iterator[Link]:
     """A link to a migrated database, for looking only."""
     name = postgres.new_database(postgres_template)
-    link = Link(postgres.url(name), writes=False)
+    link = Link(postgres.url(name))
     yield link
     link.close()

@@ -46,7 +46,7 @@ def put(port: int) -> Callable[[Tx], None]:
 def test_every_commit_is_synced(postgres: PostgresServer, postgres_database: str) -> None:
     with postgres.connect(postgres_database) as connection:
         connection.execute(f"ALTER DATABASE {postgres_database} SET synchronous_commit = off")
-    link = Link(postgres.url(postgres_database), writes=True)
+    link = Link(postgres.url(postgres_database))
     for name, value in (("synchronous_commit", "on"), ("fsync", "on")):
         link.command(b"SELECT current_setting($1) AS value", (name,), wanted=True)
         assert link.sync()[0].rows() == [{"value": value}]
@@ -230,7 +230,7 @@ def test_every_query_fits_the_schema(schema_link: Link, name: str) -> None:
 async def test_values_are_what_sqlite_gives(
     postgres: PostgresServer, postgres_database: str
 ) -> None:
-    link = Link(postgres.url(postgres_database), writes=False)
+    link = Link(postgres.url(postgres_database))
     text = (
         b"SELECT SUM(x) AS sum, 7 / 2 AS half, 1 = 1 AS truth, NULL AS nothing,"
         b" CAST($1 AS DOUBLE PRECISION) AS real, CAST($2 AS BIGINT) AS yes, CAST($3 AS TEXT) AS text"

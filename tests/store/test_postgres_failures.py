@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -13,6 +14,7 @@ from innkeeper.store import postgres_writes
 from innkeeper.store.postgres import PostgresStore
 from innkeeper.store.postgres_link import Link, Statement
 from innkeeper.store.postgres_migrate import migrate_postgres
+from innkeeper.store.postgres_reads import READERS_MAX
 from innkeeper.store.postgres_writes import PostgresWriteConnection
 from innkeeper.testing.postgres_server import PostgresServer
 from innkeeper.testing.store_suite import add, ports
@@ -113,6 +115,22 @@ async def test_a_job_cannot_hide_that_its_connection_ended(
     with pytest.raises(Unavailable, match=r"PostgreSQL (is shutting down|does not answer)"):
         await store.write(stubborn)
     assert len(runs) == 2, "once more on a new connection, and no more"
+    assert await store.read(ports) == []
+
+
+async def test_readers_find_their_way_back_all_at_once(
+    server: PostgresServer, database: str, store: PostgresStore
+) -> None:
+    together = threading.Barrier(READERS_MAX)
+
+    def read(tx: Tx) -> list[int]:
+        together.wait(10)  # so that each has a connection of its own
+        return ports(tx)
+
+    for _ in range(2):
+        found = await asyncio.gather(*(store.read(read) for _ in range(READERS_MAX)))
+        assert found == [[]] * READERS_MAX
+        end_everybody(server, database)
     assert await store.read(ports) == []
 
 
@@ -228,7 +246,7 @@ async def test_a_store_that_cannot_open_says_so(server: PostgresServer, database
 
 
 def test_after_a_failed_try_the_next_one_waits_a_while() -> None:
-    connecting = postgres_writes.Connecting("postgresql://127.0.0.1:1/x", writes=True)
+    connecting = postgres_writes.Connecting("postgresql://127.0.0.1:1/x")
     with pytest.raises(Unavailable) as first:
         connecting.link()
     assert connecting.pause_s > postgres_writes.RETRY_FIRST_S
@@ -246,7 +264,7 @@ async def test_a_statement_that_takes_too_long_is_ended(
 ) -> None:
     with server.connect(database) as other:
         other.execute(f"ALTER DATABASE {database} SET statement_timeout = 0")
-    link = Link(server.url(database), writes=True)
+    link = Link(server.url(database))
     link.command(b"SET statement_timeout = 20")
     link.queue(Statement(b"slow", b"SELECT pg_sleep(10)", ()), (), wanted=True)
     with pytest.raises(Exception, match="statement timeout") as refused:

@@ -16,8 +16,8 @@ from innkeeper.interfaces import Context, LockKey, Tx
 from innkeeper.store import postgres_writes
 from innkeeper.store.postgres import PostgresStore
 from innkeeper.testing.postgres_server import PostgresServer
-from innkeeper.testing.studio import Studio
-from innkeeper.usecases import apps, rooms
+from innkeeper.testing.studio import PORTS, TOKEN, Studio
+from innkeeper.usecases import apps, installation, lifecycle, rooms
 from innkeeper.usecases import processes as processes_
 from innkeeper.usecases.rooms import NewRoom, PlacedRoom
 
@@ -172,6 +172,28 @@ async def test_deployments_are_numbered_without_a_gap_or_twin(town: Town) -> Non
     assert sorted(deployment.number for deployment in made) == list(range(2, 2 + len(made)))
 
 
+async def test_servers_that_start_first_at_once_make_one_installation(
+    postgres: PostgresServer, postgres_database: str
+) -> None:
+    stores = [PostgresStore(postgres.url(postgres_database)) for _ in range(SERVERS)]
+    for store in stores:
+        await store.open()
+    studios = [
+        Studio(store, ids=Ids(random.Random(number).getrandbits))
+        for number, store in enumerate(stores)
+    ]
+
+    def seed(tx: Tx, studio: Studio) -> str:
+        made = installation.seed_installation(tx, studio.context(), studio.machine, *PORTS)
+        installation.ensure_admin(tx, studio.context(), TOKEN)
+        return made.installation_id
+
+    seeds = (studio.store.write(partial(seed, studio=studio)) for studio in studios)
+    assert len(set(await asyncio.gather(*seeds))) == 1
+    assert await stores[0].read(lambda tx: tx.one("orgs.count")) == {"count": 1}
+    await asyncio.gather(*(store.close() for store in stores))
+
+
 # ---------------------------------------------------------------- who waits for whom
 
 
@@ -201,20 +223,30 @@ async def test_one_that_is_held_for_too_long_is_given_up(
 
 
 async def test_a_free_slot_is_given_while_somebody_holds_the_machines_row(town: Town) -> None:
-    full, open_ = town.app_ids
+    busy, open_ = town.app_ids
+    town.studio.app = await town.studio.ask(apps.create_app, apps.NewApp("third", {}))
+    await town.studio.deploy()
     await town.create(0, open_)
     release = asyncio.Event()
 
     def hold(tx: Tx) -> None:
         tx.one("capacity.lock")
 
+    ended = await town.create(0, busy)
+    assert ended.process_id is not None
+    end = partial(
+        lifecycle.record_terminated, process_id=ended.process_id, exit_=None, context=town.context()
+    )
     async with _held(town, 1, hold, (), release):
-        needs_process = asyncio.ensure_future(town.create(0, full))
+        waiting = [
+            asyncio.ensure_future(town.stores[0].write(end, locks=[(busy, REGION)])),
+            asyncio.ensure_future(town.create(0, town.studio.app_id)),
+        ]
         for _ in range(ROOMS_PER_PROCESS - 1):
             await town.create(0, open_)
-        assert not needs_process.done()
+        assert not any(each.done() for each in waiting)
         release.set()
-    await needs_process
+    await asyncio.gather(*waiting)
 
 
 async def test_servers_that_lock_each_others_rows_crosswise_both_succeed(town: Town) -> None:
