@@ -13,7 +13,14 @@ from typing import Any
 
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from innkeeper.core import actions as act
 from innkeeper.core.decide import decide
@@ -28,6 +35,7 @@ from innkeeper.usecases.processes import process_from
 from innkeeper.usecases.rooms import NewRoom
 
 OURS = (REPLACED, SCALED_DOWN, IDLE_TIMEOUT)
+EMPTY = "empty.db"
 Bounds = tuple[int, int, int]
 BOUNDS = st.tuples(*[st.integers(0, 4)] * 3).map(lambda numbers: tuple(sorted(numbers)))
 
@@ -52,17 +60,14 @@ class Pending:
 class Region(RuleBasedStateMachine):
     """One app in one region."""
 
-    template: Path | None = None
+    folder: Path  # with an empty store in it
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.directory = Path(tempfile.mkdtemp(prefix="innkeeper-region-"))
+        self.directory = Path(tempfile.mkdtemp(dir=self.folder))
         path = self.directory / "region.db"
-        if Region.template is None:
-            Region.template = Path(tempfile.mkdtemp(prefix="innkeeper-region-")) / "empty.db"
-            self.run(InlineStore(Region.template, lambda place: None).close())
-        shutil.copy(Region.template, path)
+        shutil.copy(self.folder / EMPTY, path)
         self.store = InlineStore(path, lambda place: None)
         self.studio = Studio(self.store)
         self.games: dict[str, Game] = {}
@@ -320,11 +325,13 @@ class Region(RuleBasedStateMachine):
         assert left == [(app.latest_deployment_id, "running")] * target, f"{left} of {self.bounds}"
 
 
-Region.TestCase.settings = settings(
-    max_examples=20,
-    stateful_step_count=40,
-    deadline=None,
-    # An example takes a second: what fails is told as it was found.
-    phases=(Phase.explicit, Phase.reuse, Phase.generate),
-)
-TestRegion = Region.TestCase
+# An example takes a good part of a second: what fails is told as it was found.
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+
+
+def test_bounds_hold_in_every_order_and_the_target_is_reached(tmp_path: Path) -> None:
+    store = InlineStore(tmp_path / EMPTY, lambda place: None)
+    asyncio.run(store.close())
+    Region.folder = tmp_path
+    lengths = settings(max_examples=20, stateful_step_count=40, deadline=None, phases=PHASES)
+    run_state_machine_as_test(Region, settings=lengths)
