@@ -352,16 +352,17 @@ async def test_a_full_disk_refuses_and_recovers(server: PostgresServer) -> None:
 
 
 async def _fill(store: PostgresStore) -> Unavailable:
-    org = {"max_requested_memory_mb": 1, "created_at": 0}
-    chunk = "".join(
-        chr(0x4E00 + n * 7919 % 20000) for n in range(200_000)
-    )  # not to be compressed away
-    for number in range(1000):
+    # Not to be compressed away.
+    chunk = "".join(chr(0x4E00 + n * 7919 % 20000) for n in range(200_000))
+
+    def big_row(number: int) -> Callable[[Tx], int]:
         name = chunk[number:] + chunk[:number]
+        org = {"name": name, "max_requested_memory_mb": 1, "created_at": 0}
+        return lambda tx: tx.run("orgs.insert", org_id=f"org-{number}", **org)
+
+    for number in range(1000):
         try:
-            await store.write(
-                lambda tx, n=number, t=name: tx.run("orgs.insert", org_id=f"org-{n}", name=t, **org)  # type: ignore[misc]
-            )
+            await store.write(big_row(number))
         except Unavailable as refusal:
             return refusal
     raise AssertionError("it never filled")
