@@ -15,6 +15,7 @@ from innkeeper.core.orphans import orphans
 from innkeeper.core.processes import Process
 from innkeeper.core.snapshot import Snapshot
 from innkeeper.interfaces import PortSpec
+from innkeeper.reconciler.patience import answered
 from innkeeper.reconciler.perform import Performer, Surroundings
 from innkeeper.reconciler.sandboxes import SandboxKeeper
 from innkeeper.reconciler.specs import port_specs
@@ -200,7 +201,7 @@ class Reconciler:
         wanted = await around.store.read(lifecycle.unfinished_ids)
         for process_id in orphans(listing.processes, wanted):
             log.warning("process %s has no record: removing it", process_id)
-            await around.runtime.remove(process_id)
+            await answered(around.runtime.remove(process_id))
             await around.record(partial(lifecycle.record_orphan, process_id=process_id))
         self._stock.set()
         for key in await around.store.read(lifecycle.unfinished_keys):

@@ -49,6 +49,7 @@ from innkeeper.interfaces import (
     Tx,
 )
 from innkeeper.reconciler.lease import Tenure
+from innkeeper.reconciler.patience import answered
 from innkeeper.reconciler.specs import process_spec
 from innkeeper.reconciler.watch import Watch
 from innkeeper.usecases import (
@@ -227,7 +228,7 @@ class Performer:
     async def _hand_over(self, process: Process, spec: ProcessSpec) -> None:
         around, process_id = self._around, process.process_id
         try:
-            booted_at = await around.runtime.start(spec)
+            booted_at = await answered(around.runtime.start(spec))
         except PortTaken as taken:
             log.warning("process %s: %s; trying other ports", process_id, taken)
             await self._move(process, taken)
@@ -255,7 +256,7 @@ class Performer:
         around, process_id = self._around, process.process_id
         # Whoever has taken over may have started it: then its remains are not ours to remove.
         await around.confirm()
-        await around.runtime.remove(process_id)
+        await answered(around.runtime.remove(process_id))
         try:
             await around.record(
                 lambda tx, c: lifecycle.replace_ports(tx, process_id, taken.port, c),
@@ -285,7 +286,7 @@ class Performer:
 
     async def _signal(self, process: Process, kill: bool) -> None:
         process_id = process.process_id
-        await self._around.runtime.signal(process_id, kill)
+        await answered(self._around.runtime.signal(process_id, kill))
         await self._around.record(
             lambda tx, c: lifecycle.record_signal(tx, process_id, kill, c.now), key_of(process)
         )
@@ -293,11 +294,11 @@ class Performer:
     async def _remove(self, process: Process) -> None:
         """Its log and its last counters first: what the runtime holds of it goes with it."""
         around, process_id = self._around, process.process_id
-        await around.logs.keep(process_id, await around.runtime.log_source(process_id))
-        used = (await around.runtime.usage([process_id])).get(process_id)
+        await around.logs.keep(process_id, await answered(around.runtime.log_source(process_id)))
+        used = (await answered(around.runtime.usage([process_id]))).get(process_id)
         cpu_ms, sent = (None, None) if used is None else (used.cpu_ms, used.egress_bytes)
         await around.record(lambda tx, c: metering.record_last(tx, process_id, cpu_ms, sent, c.now))
-        await around.runtime.remove(process_id)
+        await answered(around.runtime.remove(process_id))
         await around.record(
             lambda tx, c: lifecycle.record_removed(tx, process_id, c), key_of(process)
         )

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from innkeeper.core.errors import InnkeeperError, RuntimeAway
 from innkeeper.core.usage import TIERS
+from innkeeper.reconciler.patience import answered
 from innkeeper.reconciler.perform import Surroundings
 from innkeeper.reconciler.specs import port_specs
 from innkeeper.reconciler.watch import Watch
@@ -106,7 +107,7 @@ class Sampler:
                 target = await store.read(_finder(process_id))
                 if target is not None:
                     self._targets[process_id] = target
-        usage = await around.runtime.usage(process_ids)
+        usage = await answered(around.runtime.usage(process_ids))
         at = around.clock()
         found = []
         for process_id in process_ids:

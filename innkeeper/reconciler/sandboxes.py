@@ -7,6 +7,7 @@ from datetime import datetime
 from innkeeper.core.errors import Exhausted, PortTaken
 from innkeeper.core.orphans import Sandbox, plan_sandboxes
 from innkeeper.interfaces import Context, SandboxSpec, Tx
+from innkeeper.reconciler.patience import answered
 from innkeeper.reconciler.perform import Surroundings
 from innkeeper.reconciler.specs import port_specs
 from innkeeper.usecases import lifecycle, sandboxes
@@ -32,7 +33,7 @@ class SandboxKeeper:
         wanted = await self._around.store.read(sandboxes.load)
         for sandbox_id in sorted((seen | ended) - {s.sandbox_id for s in wanted.sandboxes}):
             log.info("sandbox %s has no record: removing it", sandbox_id)
-            await self._around.runtime.remove_sandbox(sandbox_id)
+            await answered(self._around.runtime.remove_sandbox(sandbox_id))
         plan = plan_sandboxes(
             list(wanted.deployments),
             wanted.sandboxes,
@@ -69,7 +70,7 @@ class SandboxKeeper:
         ports = port_specs(wanted.deployments[sandbox.deployment_id], sandbox.host_ports)
         spec = SandboxSpec(sandbox.sandbox_id, sandbox.deployment_id, ports)
         try:
-            private_ip = await around.runtime.make_sandbox(spec)
+            private_ip = await answered(around.runtime.make_sandbox(spec))
         except PortTaken as taken:
             port = taken.port
             await self._remove(sandbox.sandbox_id)
@@ -83,5 +84,5 @@ class SandboxKeeper:
         around = self._around
         if not await around.record(lambda tx, c: sandboxes.claim_for_removal(tx, sandbox_id)):
             return
-        await around.runtime.remove_sandbox(sandbox_id)
+        await answered(around.runtime.remove_sandbox(sandbox_id))
         await around.record(lambda tx, c: sandboxes.record_removed(tx, sandbox_id, c))

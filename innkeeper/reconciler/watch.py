@@ -10,6 +10,7 @@ from innkeeper.core.errors import RuntimeAway
 from innkeeper.core.processes import Process
 from innkeeper.core.snapshot import Observation, ProcessSeen
 from innkeeper.interfaces import Clock, Listing, PortSpec, Runtime
+from innkeeper.reconciler.patience import answered
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Watch:
         self._begun += 1
         begun = self._begun
         try:
-            listing = await self._runtime.observe()
+            listing = await answered(self._runtime.observe())
         except RuntimeAway:
             self.forget()
             raise

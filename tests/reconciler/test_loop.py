@@ -9,6 +9,7 @@ import pytest
 
 from innkeeper.core.processes import Exit
 from innkeeper.interfaces import ProcessSpec
+from innkeeper.reconciler import patience
 from innkeeper.runtime.fake import FakeHost
 from innkeeper.store.opening import open_store
 from innkeeper.testing.house import House
@@ -322,3 +323,25 @@ async def test_the_loop_ends_when_told_to_although_a_hint_arrives_at_that_moment
         running.cancel()
         done, _ = await asyncio.wait({running}, timeout=5)
         assert done, "it never ended"
+
+
+async def test_a_call_that_never_answers_holds_nothing_up_for_ever(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver hangs as the game is asked to end; the next pass asks again."""
+    monkeypatch.setattr(patience, "CALL_MAX_S", 0.01)
+    await house.studio.deploy()
+    placed = await house.create()
+    await house.settle()
+    signal = house.runtime.signal
+
+    async def hangs(process_id: str, kill: bool) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(house.runtime, "signal", hangs)
+    await house.studio.ask(processes.stop_process, (house.studio.app_id, placed.process_id))
+    async with asyncio.timeout(20):
+        await house.turn()
+    monkeypatch.setattr(house.runtime, "signal", signal)
+    await house.settle()
+    assert (await house.process(placed.process_id)).status == "stopped"
