@@ -32,8 +32,7 @@ class Happenings:
         self._menu: list[Callable[[Program], None]] = [
             *[self._create] * 8,
             *[self._create_named] * 2,
-            self._create_patiently,
-            self._create_patiently,
+            *[self._create_patiently] * 4,
             *[self._destroy] * 3,
             *[self._exits] * 2,
             *[self._connects] * 2,
@@ -110,9 +109,10 @@ class Happenings:
 
     def _create_patiently(self, program: Program) -> None:
         """A client that would rather wait than be refused."""
-        region, wait_s = self._chance.choice(REGIONS), self._chance.choice([1, 20, 60])
+        region, wait_s = self._chance.choice(REGIONS), self._chance.choice([1, 20, 60, 300])
         wanted = NewRoom(self._town.studio.app_id, region, wait_s=wait_s)
-        program.serve(self._waited(program, wanted))
+        for _ in range(self._chance.choice([1, 1, 3])):
+            program.serve(self._waited(program, wanted))
 
     async def _waited(self, program: Program, wanted: NewRoom) -> None:
         try:

@@ -84,7 +84,7 @@ class World:
         database.write_bytes(_empty_database())
         self._onlooker = Onlooker(database)
         self._engine = SimulatedEngine(weather, self._witness)
-        small = Machine(cpu_millis=8_000, memory_mb=chance.choice([4_096, 64_000]))
+        small = Machine(cpu_millis=8_000, memory_mb=chance.choice([1_600, 4_096, 64_000]))
         self._begins = begins
         self._town = Town(
             weather,
