@@ -33,7 +33,9 @@ _SAID: dict[str, str] = {
 
 def sentence(event: Event) -> str:
     """What happened, and why. Processes go by the beginning of their id, as `innkeeper logs` takes it."""
-    said = _SAID.get(event.kind, event.kind).format(room=event.room_id, process=short(event.process_id))
+    said = _SAID.get(event.kind, event.kind).format(
+        room=event.room_id, process=short(event.process_id)
+    )
     return f"{said}." if event.cause is None else f"{said}: {ended(event.cause)}"
 
 
