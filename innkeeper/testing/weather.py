@@ -136,7 +136,9 @@ class Weather:
         if self.draw(self.faults.never_binds):
             return self.chance.choice([99.5, 100.5, float("inf")])
         # Few are slow: the loop looks at the sockets of each up to a thousand times meanwhile.
-        return self.chance.choice([0, 0, 0, 0, 0.004, 0.004, 0.05, 0.05, 0.3, 1, self._slow_bind_s()])
+        return self.chance.choice(
+            [0, 0, 0, 0, 0.004, 0.004, 0.05, 0.05, 0.3, 1, self._slow_bind_s()]
+        )
 
     def _slow_bind_s(self) -> float:
         return self.chance.choice([0, 0, 0, 8, 40])

@@ -62,7 +62,8 @@ def probe(tx: Tx) -> None:
 
 
 def _seed_machine(tx: Tx, context: Context, machine: Machine) -> str:
-    capacity.lock(tx)  # what is counted below is all that was promised: other servers may be at work
+    # What is counted below is all that was promised: other servers may be at work.
+    capacity.lock(tx)
     row = tx.one("capacity.machine")
     node_id: str = context.ids.prefixed("node") if row is None else row["node_id"]
     if row is None:

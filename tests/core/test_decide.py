@@ -114,7 +114,8 @@ def test_lost_is_told_only_by_a_listing_that_began_after_the_boot() -> None:
     record = running(booted_at=after(10), started_at=after(10))
     facts = {"dep": DeploymentFacts("dep", 7777, True)}
     for young, expected in [({"p"}, []), ((), [act.MarkTerminated("p", None)])]:
-        for taken_at in (after(0), after(100)):  # a clock that is set back or forward proves nothing
+        # A clock that is set back or forward proves nothing.
+        for taken_at in (after(0), after(100)):
             observation = Observation(taken_at, {}, young)
             snapshot = Snapshot(False, (record,), facts, observation, Limits())
             assert decide(snapshot, after(11)) == expected
