@@ -234,7 +234,7 @@ def database(text: str) -> str:
     scheme, _, rest = text.partition("://")
     if scheme == "sqlite" and rest.startswith("/") and len(rest) >= 2:
         return text
-    if scheme in ("postgresql", "postgres") and "/" in rest.strip("/"):
+    if scheme in ("postgresql", "postgres") and rest.partition("/")[2].strip("/"):
         return text
     raise ValueError(
         "must be sqlite:///PATH (sqlite:////var/lib/x.db for an absolute path), or "

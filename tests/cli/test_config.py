@@ -113,6 +113,7 @@ def test_a_database_is_a_url_that_may_hold_a_password(url: str) -> None:
     ) as wrong:
         load({"database": url})
     assert "hunter2" not in str(wrong.value)
+    assert load({"database": "postgresql:///games"}).database_url == "postgresql:///games"
     good = load({"database": "postgresql://u:hunter2@host:5432/games"})
     assert good.database_url == "postgresql://u:hunter2@host:5432/games"
     assert good.shared_store
