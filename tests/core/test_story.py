@@ -13,6 +13,7 @@ from innkeeper.core.rooms import Allocation, Room
 from innkeeper.core.snapshot import DeploymentFacts, Limits
 from innkeeper.core.story import ProcessFacts, Waiting, process_now, room_now
 from innkeeper.core.telling import fields, sentence, span
+from innkeeper.testing.records import new_process
 
 T0 = datetime(2026, 1, 31, 23, 0, tzinfo=UTC)
 LIMITS = Limits()
@@ -24,38 +25,17 @@ def at(seconds: float) -> datetime:
 
 
 def process(**changes: Any) -> Process:
-    bare = Process(
-        process_id="1a2b3c4d-0000-4000-8000-000000000000",
-        app_id="app-1",
-        org_id="org-1",
-        deployment_id="dep-1",
-        deployment_number=1,
-        region="Tokyo",
-        rooms_per_process=2,
-        rooms_allocated=1,
-        cpu_millis=500,
-        memory_mb=512,
-        created_at=T0,
-        scheduled_at=None,
-        attempted_at=None,
-        booted_at=None,
-        started_at=None,
-        stopping_at=None,
-        term_sent_at=None,
-        kill_sent_at=None,
-        terminated_at=None,
-        draining=False,
-        failed=False,
-        stop_reason=None,
-        stop_grace_s=None,
-        summary_exit_reason=None,
-        exposed_ports=(ExposedPort("default", "play.test", 20001, "udp"),),
-        sandbox_id=None,
-        initial_room_id=None,
-        idle_since=None,
-        removed=False,
-    )
-    return replace(bare, **changes)
+    bare = {
+        "process_id": "1a2b3c4d-0000-4000-8000-000000000000",
+        "app_id": "app-1",
+        "org_id": "org-1",
+        "deployment_id": "dep-1",
+        "rooms_per_process": 2,
+        "memory_mb": 512,
+        "scheduled_at": None,
+        "exposed_ports": (ExposedPort("default", "play.test", 20001, "udp"),),
+    }
+    return new_process(T0, **(bare | changes))
 
 
 def facts(failures: int = 0, last: datetime | None = None, **changes: Any) -> ProcessFacts:
