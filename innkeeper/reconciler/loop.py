@@ -57,6 +57,7 @@ class Reconciler:
         self._look_again = asyncio.Event()
         self._stock = asyncio.Event()
         self._busy: set[Hashable] = set()
+        self._known: dict[Key, lifecycle.Known] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._monotonic = monotonic
         self.watch = Watch(around.runtime, around.clock, monotonic, self.wake)
@@ -99,8 +100,17 @@ class Reconciler:
     async def one_pass(self, key: Key) -> list[Action]:
         """Load, decide, and hand each action to a task of its own; returns what was decided."""
         around = self._around
-        loaded = await around.store.read(lambda tx: lifecycle.load(tx, key, around.clock()))
-        ports = {p.process_id: self._ports(p, loaded) for p in loaded.processes}
+        known = self._known.get(key, {})
+        loaded = await around.store.read(lambda tx: lifecycle.load(tx, key, around.clock(), known))
+        self._known[key] = loaded.known
+        if not loaded.known:
+            del self._known[key]
+        # The sockets of most are not looked at: those that run and hold rooms.
+        ports = {
+            p.process_id: self._ports(p, loaded)
+            for p in loaded.processes
+            if p.started_at is None or not p.rooms_allocated
+        }
         snapshot = Snapshot(
             app_deleted=loaded.app_deleted,
             processes=loaded.processes,

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -88,11 +88,12 @@ class Watch:
         return set(self._listing.sandboxes), self._taken_at, self._listing.ended_sandboxes
 
     def observation(
-        self, processes: tuple[Process, ...], ports: dict[str, tuple[PortSpec, ...]]
+        self, processes: tuple[Process, ...], ports: Mapping[str, tuple[PortSpec, ...]]
     ) -> Observation | None:
         """The latest listing, seen from these processes; ``None`` while there is none.
 
-        ``ports`` are by process id. Connections are asked for only where they decide something: no rooms.
+        ``ports`` are by process id, of those that do not run yet or hold no rooms: only of these the sockets
+        decide something.
         """
         if self._listing is None or self._taken_at is None:
             return None
@@ -109,22 +110,23 @@ class Watch:
                     process.process_id, "running", process.booted_at, bound_at
                 )
             elif shown is not None:
-                seen[process.process_id] = self._complete(process, shown, ports[process.process_id])
+                seen[process.process_id] = self._complete(process, shown, ports)
         return Observation(self._taken_at, seen, frozenset(self._started_in))
 
     def _complete(
-        self, process: Process, shown: ProcessSeen, ports: tuple[PortSpec, ...]
+        self, process: Process, shown: ProcessSeen, ports: Mapping[str, tuple[PortSpec, ...]]
     ) -> ProcessSeen:
         if shown.phase != "running" or process.stopping_at is not None:
             return shown
+        if process.started_at is not None and process.rooms_allocated:
+            return shown
+        own = ports[process.process_id]
         if process.started_at is None:
             # It may have bound its port while nobody looked: a restart must not take it for unbound.
-            if process.booted_at is not None and self._is_bound(process.process_id, ports):
+            if process.booted_at is not None and self._is_bound(process.process_id, own):
                 return replace(shown, bound_at=self._bound_at[process.process_id])
             return shown
-        if process.rooms_allocated:
-            return shown
-        return replace(shown, connections=self._runtime.connections(process.process_id, ports))
+        return replace(shown, connections=self._runtime.connections(process.process_id, own))
 
     def expect_bind(
         self, key: tuple[str, str], process_id: str, ports: tuple[PortSpec, ...]

@@ -1,5 +1,6 @@
 """What a pass reads and records: the store's side of the reconciler. Each function is one transaction."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -17,11 +18,15 @@ from innkeeper.usecases import allocations, capacity, journal, lobbies, processe
 
 PORT_QUARANTINE = timedelta(minutes=10)
 
+# Processes by their ids, each with the row that it was made from.
+Known = Mapping[str, tuple[Row, Process]]
+_NOTHING: Known = {}
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """The store's half of a snapshot; ``ports`` are each deployment's container ports, the default
-    one first.
+    one first. ``known`` is for the next pass.
     """
 
     app_deleted: bool
@@ -30,10 +35,15 @@ class Loaded:
     ports: dict[str, tuple[ContainerPort, ...]]
     wanted: Wanted
     waiting: tuple[WaitingRoom, ...]
+    known: Known
 
 
-def load(tx: Tx, key: tuple[str, str], now: datetime) -> Loaded:
-    """Everything of one app in one region that a pass has to look at."""
+def load(tx: Tx, key: tuple[str, str], now: datetime, known: Known = _NOTHING) -> Loaded:
+    """Everything of one app in one region that a pass has to look at.
+
+    ``known`` is what the pass before loaded: most rows are the same as they were then, and to make a process
+    from its row takes most of a pass.
+    """
     app_id, region = key
     facts, ports = {}, {}
     for row in tx.all("processes.facts", app_id=app_id, region=region):
@@ -48,8 +58,14 @@ def load(tx: Tx, key: tuple[str, str], now: datetime) -> Loaded:
         )
     rows = tx.all("processes.unfinished", app_id=app_id, region=region)
     deleted, wanted = allocations.load_wanted(tx, key, now)
-    found = tuple(processes.process_from(row) for row in rows)
-    return Loaded(deleted, found, facts, ports, wanted, waiting.queue(tx, key))
+    made: dict[str, tuple[Row, Process]] = {}
+    for row in rows:
+        process_id = row["process_id"]
+        before = known.get(process_id)
+        same = before is not None and before[0] == row
+        made[process_id] = before if same and before else (row, processes.process_from(row))
+    found = tuple(process for _, process in made.values())
+    return Loaded(deleted, found, facts, ports, wanted, waiting.queue(tx, key), made)
 
 
 def unfinished_keys(tx: Tx) -> list[tuple[str, str]]:
