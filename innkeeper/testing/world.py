@@ -189,11 +189,16 @@ class World:
             self._books.check(accounts(tx, org_id, self._begins, clock), found.processes)
             now = region_facts(tx, app_id, REGIONS, clock)
             self._regions.check(events, found, now, told.at_s)
-            self._regions.check_overdue(now, clock, self.weather.calm_s())
+            self._regions.check_overdue(now, clock, self._calm_s())
             self._check_orphans({p.process_id for p in found.processes if not p.removed})
             return found
 
         return self._onlooker.read(read)
+
+    def _calm_s(self) -> float:
+        """For how long somebody has reconciled, and nothing has gone wrong."""
+        at_work = any(p.alive and p.reconciler is not None for p in self._town.programs)
+        return self.weather.calm_s() if at_work else 0.0
 
     def _check_orphans(self, wanted: set[str]) -> None:
         now = asyncio.get_running_loop().time()
@@ -201,7 +206,7 @@ class World:
         self._orphaned = {p: self._orphaned.get(p, now) for p in orphans}
         patience_s = ORPHANED_MAX_S + 2 * self._town.observe_s
         for process_id, since in self._orphaned.items():
-            calm_s = min(now - since, self.weather.calm_s())
+            calm_s = min(now - since, self._calm_s())
             assert calm_s <= patience_s, f"{process_id} has had no owner for {calm_s:g} s of calm"
 
     def _witness(self, what: str, process_id: str) -> None:
