@@ -45,7 +45,11 @@ SELECT 0 AS "order", COALESCE(MAX(seq), 0) AS seq FROM events
 -- name: of_one_room
 -- Every event of a room, in order.
 SELECT 0 AS "order", seq, at, org_id, app_id, room_id, process_id, kind, cause FROM events
-WHERE room_id = :room_id ORDER BY seq LIMIT 10000
+WHERE room_id = :room_id AND kind <> 'room.created'
+UNION ALL
+SELECT 0, e.seq, e.at, e.org_id, e.app_id, e.room_id, e.process_id, e.kind, e.cause
+FROM rooms r JOIN events e ON e.seq = r.created_seq AND e.room_id = r.room_id WHERE r.room_id = :room_id
+ORDER BY 2 LIMIT 10000
 
 -- name: of_one_process
 -- Every event of a process itself, in order.
@@ -61,9 +65,15 @@ DELETE FROM events WHERE seq IN (
 -- The events of rooms on a process, in order: of those that are on it now, and of those that were.
 SELECT 0 AS "order", e.seq, e.at, e.org_id, e.app_id, e.room_id, e.process_id, e.kind, e.cause
 FROM (SELECT room_id FROM rooms WHERE process_id = :process_id
-      UNION SELECT room_id FROM past_allocations WHERE process_id = :process_id LIMIT 1000) AS r
-JOIN events e ON e.room_id = r.room_id AND e.process_id = :process_id
-ORDER BY e.seq LIMIT 10000
+      UNION SELECT room_id FROM past_allocations WHERE process_id = :process_id LIMIT 1000) AS on_it
+JOIN rooms r ON r.room_id = on_it.room_id
+JOIN events e ON e.seq = r.created_seq AND e.room_id = r.room_id AND e.process_id = :process_id
+UNION ALL
+SELECT 0, e.seq, e.at, e.org_id, e.app_id, e.room_id, e.process_id, e.kind, e.cause
+FROM (SELECT room_id FROM rooms WHERE process_id = :process_id
+      UNION SELECT room_id FROM past_allocations WHERE process_id = :process_id LIMIT 1000) AS on_it
+JOIN events e ON e.room_id = on_it.room_id AND e.kind <> 'room.created' AND e.process_id = :process_id
+ORDER BY 2 LIMIT 10000
 
 -- name: kept
 -- Whether a reader who goes on after a place misses nothing: it lies within what is kept, or just before it.

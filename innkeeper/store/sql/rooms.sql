@@ -9,23 +9,23 @@ WHERE a.app_id = :app_id AND a.org_id = :org_id AND a.deleted_at IS NULL
 SELECT 1 AS taken FROM rooms WHERE room_id = :room_id
 
 -- name: insert
--- A new room with its first allocation.
+-- A new room with its first allocation; its first event is the latest of the journal.
 INSERT INTO rooms (room_id, app_id, region, room_config, status, process_id, room_allocation_id,
-                   scheduled_at, created_at)
+                   scheduled_at, created_at, created_seq)
 VALUES (:room_id, :app_id, :region, :room_config, 'active', :process_id, :room_allocation_id,
-        :scheduled_at, :created_at)
+        :scheduled_at, :created_at, (SELECT MAX(seq) FROM events))
 
 -- name: insert_waiting
 -- A new room that found no place yet.
-INSERT INTO rooms (room_id, app_id, region, room_config, status, created_at)
-VALUES (:room_id, :app_id, :region, :room_config, 'scheduling', :created_at)
+INSERT INTO rooms (room_id, app_id, region, room_config, status, created_at, created_seq)
+VALUES (:room_id, :app_id, :region, :room_config, 'scheduling', :created_at, (SELECT MAX(seq) FROM events))
 
 -- name: insert_with_lobby
 -- A new room that has a lobby; a local one's has no allocation.
 INSERT INTO rooms (room_id, app_id, region, room_config, status, process_id, room_allocation_id,
-                   scheduled_at, created_at, lobby_visibility)
+                   scheduled_at, created_at, lobby_visibility, created_seq)
 VALUES (:room_id, :app_id, :region, :room_config, :status, :process_id, :room_allocation_id,
-        :scheduled_at, :created_at, :lobby_visibility)
+        :scheduled_at, :created_at, :lobby_visibility, (SELECT MAX(seq) FROM events))
 
 -- name: by_id
 -- One room of an app, with its current allocation.
