@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import pytest
@@ -119,6 +119,45 @@ async def test_slots_stay_exact_while_rooms_come_and_go(town: Town, seed: int) -
 
     live = await asyncio.gather(*(caller(random.Random(seed * 100 + n)) for n in range(12)))
     await _check(town, sum(live))
+
+
+async def test_slots_stay_exact_while_connections_end(
+    town: Town, postgres: PostgresServer, postgres_database: str
+) -> None:
+    live: set[str] = set()
+    ended: set[str] = set()
+    unknown: set[str] = set()
+
+    async def caller(chance: random.Random, name: str) -> None:
+        for number in range(20):
+            server, app_id = chance.randrange(SERVERS), chance.choice(town.app_ids)
+            room_id = f"{name}-{number}"
+            unknown.add(room_id)
+            with suppress(Unavailable):
+                await town.create(server, app_id, room_id)
+                live.add(room_id)
+                if chance.random() < 0.5:
+                    live.remove(room_id)
+                    await town.destroy(server, app_id, room_id)
+                    ended.add(room_id)
+                unknown.remove(room_id)
+
+    callers = [asyncio.ensure_future(caller(random.Random(n), f"room-{n}")) for n in range(12)]
+    with postgres.connect(postgres_database) as operator:
+        while not all(each.done() for each in callers):
+            operator.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND random() < 0.3"
+            )
+            await asyncio.wait(callers, timeout=0.05)
+    await asyncio.gather(*callers)
+    kept = await town.stores[0].read(lambda tx: tx.all("invariants.rooms"))
+    status = {room["room_id"]: room["status"] for room in kept}
+    assert {room_id for room_id in live if status.get(room_id) != "active"} == set()
+    assert {room_id for room_id in ended if status.get(room_id) != "destroyed"} == set()
+    active = {room_id for room_id, stands in status.items() if stands == "active"}
+    assert active <= live | unknown
+    await _check(town, len(active))
 
 
 async def _check(town: Town, live: int) -> None:
