@@ -1,11 +1,15 @@
 """The journal on a real store: every change has one event, with its cause, in order."""
 
+from datetime import datetime
+from functools import partial
+
 import pytest
 
 from innkeeper.core.errors import Exhausted
 from innkeeper.core.events import ASKED_FOR, ON_NEW, ON_RUNNING, PORTS_BOUND, for_room
 from innkeeper.core.processes import Exit
 from innkeeper.core.rooms import DESTROYED_BY_REQUEST, SUSPENDED_BY_REQUEST
+from innkeeper.interfaces import Tx
 from innkeeper.testing.studio import Studio
 from innkeeper.usecases import apps, journal, lifecycle, processes, rooms
 from innkeeper.usecases.rooms import NewRoom, PlacedRoom
@@ -128,3 +132,22 @@ async def test_a_signal_whose_record_is_repeated_is_told_once(studio: Studio) ->
         await studio.store.write(lambda tx: lifecycle.record_signal(tx, process_id, False, now))
     events = await studio.store.read(lambda tx: journal.after(tx, before))
     assert [event.kind for event in events] == ["process.signalled"]
+
+
+async def test_a_signal_that_came_after_the_end_is_not_told(studio: Studio) -> None:
+    """A pass may have looked before the end was recorded, and act after it."""
+    await studio.deploy()
+    placed = await create(studio)
+    process_id, context = str(placed.process_id), studio.context()
+    await studio.store.write(
+        lambda tx: lifecycle.record_terminated(tx, process_id, None, context, "broken")
+    )
+    before = await studio.store.read(journal.newest)
+    for kill in (False, True):
+        now = studio.clock()
+        await studio.store.write(partial(_signal, process_id=process_id, kill=kill, now=now))
+    assert await studio.store.read(lambda tx: journal.after(tx, before)) == []
+
+
+def _signal(tx: Tx, process_id: str, kill: bool, now: datetime) -> None:
+    lifecycle.record_signal(tx, process_id, kill, now)

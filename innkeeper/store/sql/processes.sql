@@ -183,11 +183,12 @@ UPDATE processes SET idle_since = :since WHERE process_id = :process_id AND term
 
 -- name: mark_term_sent
 -- The runtime took the SIGTERM.
-UPDATE processes SET term_sent_at = :now WHERE process_id = :process_id AND term_sent_at IS NULL
+UPDATE processes SET term_sent_at = :now
+WHERE process_id = :process_id AND term_sent_at IS NULL AND terminated_at IS NULL
 
 -- name: mark_kill_sent
 -- The runtime took the latest SIGKILL.
-UPDATE processes SET kill_sent_at = :now WHERE process_id = :process_id
+UPDATE processes SET kill_sent_at = :now WHERE process_id = :process_id AND terminated_at IS NULL
 
 -- name: mark_terminated
 -- The end, set once.
