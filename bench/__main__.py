@@ -12,7 +12,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import allocation, containers, growth, memory, processes, servers, stores, takeover, udp
+from bench import (
+    allocation,
+    containers,
+    growth,
+    memory,
+    processes,
+    reconcile,
+    servers,
+    stores,
+    takeover,
+    udp,
+    write_amplification,
+)
 from bench.results import Measurement, not_measured, print_table, write_results
 from bench.run import MEMORY_FILE_SYSTEMS, ROOT, Run, file_system_of
 
@@ -28,6 +40,8 @@ GROUPS: dict[str, Group] = {
     "stores": stores.measure,
     "servers": servers.measure,
     "takeover": takeover.measure,
+    "reconcile": reconcile.measure,
+    "written": write_amplification.measure,
 }
 RESULTS = ROOT / "bench" / "results.json"
 
