@@ -55,6 +55,7 @@ FIELDS = {
     "image": "registry.test/game:1",
     "idToken": "an-id-token",
     "returnUrl": "https://studio.example/billing",
+    "url": "https://studio.example/events",
 }
 LOOKS_AFTER_MAX = 1000
 
@@ -260,6 +261,8 @@ class Furnisher:
         token = self.call("CreateOrgToken", {"name": "furniture"})
         known["orgTokenId"] = token["orgToken"]["orgTokenId"]
         self.people()
+        hook = self.call("CreateWebhook", {"url": FIELDS["url"]})
+        known["webhookId"] = hook["webhook"]["webhookId"]
         known["fleetId"] = self.call("GetFleets")["fleets"][0]["fleetId"]
         known["nodeId"] = self.call("ListProvisionedNodes")[0]["nodeId"]
         shape = self.call("GetNodeShapes")[0]["nodeShapeId"]
