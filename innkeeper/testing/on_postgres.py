@@ -17,30 +17,49 @@ from innkeeper.testing.postgres_server import PostgresServer
 
 class _Databases:
     def __init__(self) -> None:
-        # Nothing here survives the tests: what is durable is seen elsewhere.
-        self.server = PostgresServer({"fsync": "off", "max_connections": "200"})
-        self.server.start()
-        self._template = self.server.new_database()
-        migrate_postgres(self.server.url(self._template))
+        self._server: PostgresServer | None = None
+        self._template = ""
         self._names: dict[str, str] = {}
 
     async def open_store(self, database: str | Path, backups: Path | None = None) -> PostgresStore:
         """In place of ``opening.open_store``."""
+        server = self._started()
         name = self._names.get(str(database))
         if name is None:
-            name = self._names[str(database)] = self.server.new_database(self._template)
-        store = PostgresStore(self.server.url(name))
+            name = self._names[str(database)] = server.new_database(self._template)
+        store = PostgresStore(server.url(name))
         await store.open()
         return store
 
+    def _started(self) -> PostgresServer:
+        """The server, from the first test on that needs it."""
+        if self._server is None:
+            # Nothing here survives the tests: what is durable is seen elsewhere.
+            self._server = PostgresServer({"fsync": "off", "max_connections": "200"})
+            self._server.start()
+            self._template = self._server.new_database()
+            migrate_postgres(self._server.url(self._template))
+        return self._server
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Before the tests' own modules are imported."""
-    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
-        databases = _Databases()
-        config.add_cleanup(databases.server.remove)
-        replaced: Any = databases.open_store
-        opening.open_store = replaced
+    def remove(self) -> None:
+        """End the server."""
+        if self._server is not None:
+            self._server.remove()
+
+
+_databases = _Databases()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests() -> None:
+    """Before any module of the tests imports it by name."""
+    replaced: Any = _databases.open_store
+    opening.open_store = replaced
+
+
+def pytest_unconfigure() -> None:
+    """After the last test."""
+    _databases.remove()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
