@@ -213,3 +213,40 @@ async def test_a_slow_follower_misses_nothing_and_holds_little(studio: Studio) -
         await create(studio)
         found += await some(following, 1)
     assert found == await all_of(studio) == [*seen, found[-1]]
+
+
+class Holding:
+    """A store that holds back one read, from when it is told to until its gate is opened."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.after_commits = inner.after_commits
+        self.hold = False
+        self.held = asyncio.Event()
+        self.gate = asyncio.Event()
+
+    async def read(self, fn: Callable[[Tx], Any]) -> Any:
+        if self.hold:
+            self.hold = False
+            self.held.set()
+            await self.gate.wait()
+        return await self.inner.read(fn)
+
+
+async def test_what_comes_while_a_follower_reads_what_was_is_told_once(studio: Studio) -> None:
+    await studio.deploy(rooms_per_process=10_000)
+    await create(studio)
+    store: Any = Holding(studio.store)
+    tail = Tail(store, TailPace(look_s=LONG_S, gap_s=0))
+    quick = tail.follow(studio.caller.org_id, BEGIN, every, LONG_S)
+    late = tail.follow(studio.caller.org_id, BEGIN, every, LONG_S)
+    async with aclosing(quick), aclosing(late):
+        await some(quick, 2)
+        store.hold = True
+        reading = asyncio.create_task(some(late, 4))
+        await store.held.wait()
+        await create(studio)
+        await some(quick, 1)  # so it was offered to the other one as well
+        store.gate.set()
+        await create(studio)
+        assert await reading == await all_of(studio)
