@@ -86,6 +86,8 @@ def _unplaced(room: Room, waiting: Waiting | None, now: datetime) -> Now:
         text = f"Room {room.room_id} is on no process of ours: it is a player's own."
         return Now("scheduling", text)
     queue = f" {waiting.before_it} rooms wait before it." if waiting.before_it else ""
+    if waiting.before_it == 1:
+        queue = " 1 room waits before it."
     left = span((waiting.deadline - now).total_seconds())
     text = f"Room {room.room_id} waits for capacity, {left} more at most: {ended(waiting.short)}{queue}"
     return Now("scheduling", text, (advice.CAPACITY,))

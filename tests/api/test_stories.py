@@ -1,12 +1,14 @@
 """Stories over the API: why a player was thrown out, from the beginning to the end."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from innkeeper.core.errors import NoCapacity
 from innkeeper.core.processes import Exit
-from innkeeper.usecases import lifecycle, rooms
+from innkeeper.usecases import lifecycle, rooms, waiting
 from innkeeper.usecases.rooms import NewRoom
 
 Shop = Any
@@ -105,6 +107,29 @@ async def test_a_start_that_is_held_back_says_until_when(shop: Shop, said: LastW
     assert "(Exited with code 3)" in told["now"]
     assert "starts in 4 s" in told["now"]
     assert told["lastLines"] == []
+
+
+async def test_a_room_that_waits_says_for_what(shop: Shop, said: LastWords) -> None:
+    studio, made = shop.studio, []
+    full = NoCapacity("The machine is full: 0 MB of memory are left", 10)
+    until = studio.clock() + timedelta(seconds=30)
+    for _ in range(2):
+        wanted, context = NewRoom(shop.app, "Tokyo"), studio.context()
+        made.append(
+            await studio.store.write(
+                lambda tx, w=wanted, c=context: waiting.stand_in_line(
+                    tx, studio.caller, w, full, until, c
+                )
+            )
+        )
+    studio.clock.move(5)
+    told = await story(shop, "GetRoomStory", roomId=made[1].room_id)
+    assert told["now"] == (
+        f"Room {made[1].room_id} waits for capacity, 25 s more at most: The machine is full: 0 MB of "
+        "memory are left. 1 room waits before it."
+    )
+    assert "stop a process that nobody needs" in told["advice"][0]
+    assert [event["kind"] for event in told["events"]] == ["room.created", "room.waiting"]
 
 
 async def test_what_never_was_and_what_is_past_its_retention(shop: Shop, said: LastWords) -> None:
