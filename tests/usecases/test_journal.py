@@ -149,5 +149,19 @@ async def test_a_signal_that_came_after_the_end_is_not_told(studio: Studio) -> N
     assert await studio.store.read(lambda tx: journal.after(tx, before)) == []
 
 
+async def test_no_idle_time_begins_where_a_room_came_or_the_end_began(studio: Studio) -> None:
+    """Since the look that saw nobody."""
+    await studio.deploy()
+    placed = await create(studio)
+    process_id, now = str(placed.process_id), studio.clock()
+    before = await studio.store.read(journal.newest)
+    await studio.store.write(lambda tx: lifecycle.record_idle(tx, process_id, now))
+    assert await studio.store.read(lambda tx: journal.after(tx, before)) == []
+    await studio.ask(processes.stop_process, (studio.app_id, process_id))
+    before = await studio.store.read(journal.newest)
+    await studio.store.write(lambda tx: lifecycle.record_idle(tx, process_id, now))
+    assert await studio.store.read(lambda tx: journal.after(tx, before)) == []
+
+
 def _signal(tx: Tx, process_id: str, kill: bool, now: datetime) -> None:
     lifecycle.record_signal(tx, process_id, kill, now)

@@ -178,8 +178,10 @@ WHERE process_id = (
 RETURNING process_id
 
 -- name: mark_idle
--- Since when it has had neither rooms nor connections.
-UPDATE processes SET idle_since = :since WHERE process_id = :process_id AND terminated_at IS NULL
+-- Since when it has had neither rooms nor connections; not where a room came, or its end began, since the look.
+UPDATE processes SET idle_since = CAST(:since AS BIGINT)
+WHERE process_id = :process_id AND stopping_at IS NULL AND terminated_at IS NULL
+  AND (CAST(:since AS BIGINT) IS NULL OR rooms_allocated = 0)
 
 -- name: mark_term_sent
 -- The runtime took the SIGTERM.
