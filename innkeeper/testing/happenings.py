@@ -12,7 +12,7 @@ from innkeeper.core.processes import Exit
 from innkeeper.core.usage import UsageSeen
 from innkeeper.interfaces import Context, Tx
 from innkeeper.testing.simulated_program import Program, Town
-from innkeeper.usecases import apps, processes, rooms, waiting
+from innkeeper.usecases import apps, processes, rooms, waiting, warm_pools
 from innkeeper.usecases.rooms import NewRoom, PlacedRoom
 
 REGIONS = ("Tokyo", "London")
@@ -39,6 +39,8 @@ class Happenings:
             *[self._measured] * 2,
             self._nothing,
             self._stop,
+            self._drain,
+            self._keep_pool,
             self._suspend_or_resume,
             self._suspend_or_resume,
             self._deploy,
@@ -159,11 +161,19 @@ class Happenings:
             self._ask(program, f"{use_case.__name__} {room_id}", use_case, wanted)
 
     def _stop(self, program: Program) -> None:
-        running = sorted(self._town.engine.host.processes)
-        if running:
-            process_id = self._chance.choice(running)
+        if process_id := self._any_running():
             wanted = (self._town.studio.app_id, process_id)
             self._ask(program, f"stop {process_id}", processes.stop_process, wanted)
+
+    def _drain(self, program: Program) -> None:
+        if process_id := self._any_running():
+            wanted = (self._town.studio.app_id, process_id)
+            self._ask(program, f"drain {process_id}", processes.drain_process, wanted)
+
+    def _keep_pool(self, program: Program) -> None:
+        pools = [(region, self._chance.choice([0, 0, 1, 3])) for region in REGIONS]
+        wanted = (self._town.studio.app_id, pools)
+        self._ask(program, f"keep in reserve {pools}", warm_pools.set_pools, wanted)
 
     def _deploy(self, program: Program) -> None:
         program.serve(self.deploy(program))
@@ -182,15 +192,21 @@ class Happenings:
 
     def _want(self, program: Program) -> None:
         """The app's static allocation changes."""
-        entries = []
+        entries: list[dict[str, Any]] = []
         for region in REGIONS:
             least, target, most = sorted(self._chance.choices([0, 1, 1, 2, 3, 5], k=3))
-            if self._chance.random() < 0.6:
-                entry = {"region": region, "minProcesses": least, "targetProcesses": target}
-                entries.append({**entry, "maxProcesses": max(most, 1)})
-        patch = apps.AppPatch(
-            self._town.studio.app_id, service_config={"staticProcessAllocation": entries}
-        )
+            entry = {"region": region, "minProcesses": least, "maxProcesses": max(most, 1)}
+            kind = self._chance.random()
+            if kind < 0.15:
+                entries.append({**entry, "autoscalingEnabled": True})
+            elif kind < 0.6:
+                entries.append({**entry, "targetProcesses": target})
+        load = {"metricName": "concurrent-requests", "metricValue": 2}
+        config = {
+            "staticProcessAllocation": entries,
+            "processAutoscalerConfig": {"targetMetric": load},
+        }
+        patch = apps.AppPatch(self._town.studio.app_id, service_config=config)
         self._ask(program, f"keep {entries}", apps.patch_app, patch)
 
     # ------------------------------------------------------------ games

@@ -84,14 +84,18 @@ class JournalReplay:
         assert event.room_id is None, event
         kind = event.kind.partition(".")[2]
         story = self._processes.setdefault(event.process_id, _ProcessStory())
-        before = _MAY_FOLLOW.get(kind, {story.last})
-        assert story.last in before, f"{event} came after {story.last or 'nothing'}"
+        earlier = _MAY_FOLLOW.get(kind, {story.last})
+        assert story.last in earlier, f"{event} came after {story.last or 'nothing'}"
         assert kind not in _ONCE or kind not in story.told, f"it happened twice: {event}"
         if kind == "orphan_removed":
             assert "terminated" in story.told, f"no orphan: {event}"
             return
         if kind in ("draining", "reopened"):
-            assert story.draining == (kind == "reopened"), f"it was so already: {event}"
+            before = story.told.get("draining") if story.draining else None
+            if kind == "draining":  # once more for another reason, which then is the one that holds
+                assert before is None or before.cause != event.cause, f"told already: {event}"
+            else:
+                assert before is not None, f"it took rooms already: {event}"
             story.draining = kind == "draining"
         story.last = kind
         story.told[kind] = event
@@ -145,6 +149,8 @@ class JournalReplay:
         for kind, so in facts.items():
             assert (kind in told) == so, f"{kind}: the journal is silent or lies: {process}"
         assert story.draining == process.draining, f"draining: {process}"
+        if story.draining:
+            assert told["draining"].cause == process.drain_reason, process
         if "terminated" in told:
             assert told["terminated"].cause == process.summary_exit_reason, process
         if "stopping" in told:

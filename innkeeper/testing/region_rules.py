@@ -131,8 +131,12 @@ def check_wanted_at_rest(found: Facts, now: RegionFacts) -> None:
         fresh = [
             p for p in here if p.deployment_id == wanted.deployment_id and p.status == "running"
         ]
-        static = wanted.static
-        if wanted.hold is not None or static is None:
+        if wanted.hold is not None or wanted.deployment_id is None:
             continue
-        blocked = len(here) >= static.max_processes  # old ones with rooms, which nobody cuts
-        assert blocked or len(fresh) >= static.target_processes, f"too few in {region}: {here}"
+        count = sum(p.rooms_allocated > 0 for p in fresh) + wanted.reserve
+        blocked = False
+        if wanted.static is not None:
+            most = wanted.static.max_processes
+            count = min(max(count, wanted.static.target_processes), most)
+            blocked = len(here) >= most  # old ones with rooms, which nobody cuts
+        assert blocked or len(fresh) >= count, f"only {len(fresh)} of {count} in {region}: {here}"
