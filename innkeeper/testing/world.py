@@ -19,6 +19,7 @@ from typing import TypeVar
 from innkeeper.core.actions import CreateProcess
 from innkeeper.core.capacity import Machine
 from innkeeper.core.ids import Ids
+from innkeeper.core.moments import truncate
 from innkeeper.interfaces import Tx
 from innkeeper.store.migrate import migrate
 from innkeeper.store.queries import Query
@@ -190,10 +191,22 @@ class World:
             now = region_facts(tx, app_id, REGIONS, clock)
             self._regions.check(events, found, now, told.at_s)
             self._regions.check_overdue(now, clock, self._calm_s())
+            self._check_bound(found)
             self._check_orphans({p.process_id for p in found.processes if not p.removed})
             return found
 
         return self._onlooker.read(read)
+
+    def _check_bound(self, found: Facts) -> None:
+        """Nothing is billed that players could not reach: told as long as nobody set the clock."""
+        clock, engine = self.weather.clock, self._engine
+        if clock.jumps:
+            return
+        for process in found.processes:
+            twice = process.process_id in engine.vanished | engine.landed_late
+            if process.started_at is not None and not twice:
+                bound_at = clock.now + timedelta(seconds=engine.binds_at[process.process_id])
+                assert process.started_at >= truncate(bound_at), f"started unbound: {process}"
 
     def _calm_s(self) -> float:
         """For how long somebody has reconciled, and nothing has gone wrong."""
