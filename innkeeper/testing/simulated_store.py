@@ -106,7 +106,7 @@ class TurnWriter(Writer):
     async def close(self) -> None:
         """Finish what was accepted."""
         self._hand_over()
-        while self._serving is not None:
+        while self._serving is not None and not self._serving.done():
             await asyncio.wait([self._serving])
         self.cut()
 

@@ -21,7 +21,7 @@ STEPS = 60
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("first", range(1, 241, 20))
+@pytest.mark.parametrize("first", range(1, 201, 20))
 def test_histories_hold(first: int, tmp_path: Path) -> None:
     for seed in range(first, first + 20):
         World(seed, tmp_path).run(STEPS)
