@@ -312,9 +312,8 @@ async def test_servers_that_lock_each_others_rows_crosswise_both_succeed(town: T
 
     await town.stores[0].write(make)
     assert await asyncio.gather(*(town.stores[n].write(crossing(n)) for n in (0, 1))) == [1, 1]
-    kept, undone = sorted(runs)
-    assert kept == 1
-    assert undone >= 2, "one of the two was undone, and run again: once, or as often as it takes"
+    # Which of them is undone, and whether the other one is after it, is PostgreSQL's choice.
+    assert max(runs) >= 2, "one of the two was undone, and run again"
 
 
 async def test_a_row_that_somebody_stops_meanwhile_is_passed_over(
