@@ -58,10 +58,12 @@ class WebhookKeeper:
 
     async def run(self) -> None:
         """Until cancelled. A store that is away, and whatever a receiver does, ends nothing."""
+        loop = asyncio.get_running_loop()
         try:
             while True:
+                began = loop.time()
                 try:
-                    self._match(await self._around.store.read(webhooks.enabled))
+                    self._match(await self._around.store.read(webhooks.enabled), began)
                 except InnkeeperError as away:
                     log.warning("the webhooks cannot be read: %s", away)
                 await asyncio.sleep(self._pace.look_s)
@@ -71,15 +73,19 @@ class WebhookKeeper:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _match(self, wanted: list[Webhook]) -> None:
-        """Begin what is new, end what is gone, begin anew what has ended or was enabled again."""
+    def _match(self, wanted: list[Webhook], began: float) -> None:
+        """Begin what is new, end what is gone, begin anew what has ended or was enabled again.
+
+        ``began``: when they were read. A row without failures was enabled again only if one had been recorded
+        by then.
+        """
         rows = {webhook.webhook_id: webhook for webhook in wanted}
         for webhook_id, (delivery, task) in list(self._tasks.items()):
             row = rows.get(webhook_id)
             if row is None or task.done():
                 task.cancel()
                 del self._tasks[webhook_id]
-            elif row.failures == 0 and delivery.failures:
+            elif row.failures == 0 and delivery.failed_before(began):
                 delivery.try_now.set()
         for webhook_id, row in rows.items():
             if webhook_id not in self._tasks:
@@ -105,7 +111,13 @@ class _Delivery:
         self._webhook = webhook
         self._since = webhook.failing_since
         self.failures = webhook.failures
+        # When the latest failure was known to stand in the store.
+        self._recorded_at = asyncio.get_running_loop().time() if webhook.failures else None
         self.try_now = asyncio.Event()
+
+    def failed_before(self, moment: float) -> bool:
+        """Whether its latest failure was recorded before ``moment``, and nothing was taken since."""
+        return self._recorded_at is not None and self._recorded_at < moment
 
     async def run(self, tail: Tail) -> None:
         """Until cancelled or disabled. After a fault of the store's it begins anew, from what is recorded."""
@@ -152,7 +164,7 @@ class _Delivery:
             headers = headers_of(message, self._webhook.secret, self._around.clock())
             outcome = await self._sender.send(self._webhook.url, headers, message.body)
             if outcome.taken:
-                self.failures, self._since = 0, None
+                self.failures, self._since, self._recorded_at = 0, None, None
                 return True
             if not await self._failed(outcome, before):
                 return False
@@ -165,7 +177,7 @@ class _Delivery:
             await around.record(lambda tx, c: webhooks.disable(tx, webhook_id, why, c.now))
             return False
         now = around.clock()
-        self.failures += 1
+        self.failures, self._recorded_at = self.failures + 1, None
         self._since = since = self._since or now
         wait_s = retry_after_s(self.failures, self._chance())
         again = now + timedelta(seconds=wait_s)
@@ -175,6 +187,7 @@ class _Delivery:
             lambda tx, c: webhooks.record_failure(tx, webhook_id, failure, c.now)
         ):
             return False
+        self._recorded_at = asyncio.get_running_loop().time()
         await self._wait(wait_s)
         return True
 

@@ -281,6 +281,28 @@ async def test_one_that_is_gone_or_deleted_gets_nothing_more(post: Post, hook: R
     assert len(hook.got) == 1
 
 
+async def test_a_look_that_began_before_a_failure_hurries_nobody(
+    post: Post, hook: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it read says "no failures", as after enabling: but the failure came while it was under way."""
+    webhook_id = await post.add(hook)
+    hook.answers = [(500, {})]
+    read = post.studio.store.read
+
+    async def slow_read(fn: Any) -> Any:
+        rows = await read(fn)
+        if fn is webhooks.enabled and hook.got:
+            await post.until(webhook_id, "failing")
+        return rows
+
+    monkeypatch.setattr(post.studio.store, "read", slow_read)
+    async with post.running(replace(PACE, look_s=0, retry_share=1000.0)):
+        await post.rooms(1)
+        await post.until(webhook_id, "failing")
+        await post.passed(0.05)
+        assert len(hook.got) == 1
+
+
 async def test_enabling_makes_a_waiting_one_try_at_once(post: Post, hook: Receiver) -> None:
     webhook_id = await post.add(hook)
     hook.answers = [(500, {})]
