@@ -1,12 +1,12 @@
 """The admin token between starts: a file of mode 0600 in the data directory."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from innkeeper.config import Settings, values
 from innkeeper.core.errors import Invalid
+from innkeeper.disk.durable import keep_secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,5 @@ def read_token(data_dir: Path) -> str | None:
 
 
 def _keep(path: Path, text: str) -> None:
-    # Written beside and renamed, so that a crash leaves a whole token or none; 0600 from the start.
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.new")
-    beside.unlink(missing_ok=True)
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(handle, "w", encoding="ascii") as file:
-        file.write(f"{text}\n")
-        file.flush()
-        os.fsync(handle)
-    beside.replace(path)
+    keep_secret(path, f"{text}\n")

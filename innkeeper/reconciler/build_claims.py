@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from innkeeper.disk.locks import is_at, try_lock
+
 _SUFFIX = ".claim"
 _LOOK_S = 0.2
 
@@ -28,7 +30,7 @@ class BuildClaims:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             # Somebody who looks whether it is held, holds it for a moment; and may have removed it by then.
             fcntl.flock(handle, fcntl.LOCK_SH)
-            if _is(handle, path):
+            if is_at(handle, path):
                 break
             os.close(handle)
         self._held[build_key] = handle
@@ -55,7 +57,7 @@ class BuildClaims:
         handle = os.open(self._directory / "turn.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             told = False
-            while not _locked(handle, fcntl.LOCK_EX):
+            while not try_lock(handle):
                 if not told:
                     waits()
                     told = True
@@ -70,7 +72,7 @@ class BuildClaims:
         except FileNotFoundError:
             return False
         try:
-            if not _locked(handle, fcntl.LOCK_EX):
+            if not try_lock(handle):
                 return True
             with suppress(FileNotFoundError):
                 path.unlink()
@@ -80,18 +82,3 @@ class BuildClaims:
 
     def _path(self, build_key: str) -> Path:
         return self._directory / f"{build_key}{_SUFFIX}"
-
-
-def _locked(handle: int, how: int) -> bool:
-    try:
-        fcntl.flock(handle, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False

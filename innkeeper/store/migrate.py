@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innkeeper.core.errors import StateConflict
+from innkeeper.disk.durable import sync
 from innkeeper.store.sqlite import connect, unavailable
 
 if TYPE_CHECKING:
@@ -67,11 +68,11 @@ def back_up(path: Path, target: Path) -> None:
     try:
         with closing(connect(path)) as source, closing(sqlite3.connect(partial)) as copy:
             source.backup(copy)
-        _sync(partial)
+        sync(partial)
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
-    _sync(target.parent)
+    sync(target.parent)
     log.info("kept a backup: %s", target)
 
 
@@ -172,14 +173,6 @@ def _upgrade(path: Path, revision: str) -> None:
             raise error.orig if isinstance(error.orig, sqlite3.Error) else error from error
     finally:
         ours.close()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _check_references(connection: sqlite3.Connection) -> None:

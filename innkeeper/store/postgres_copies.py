@@ -15,6 +15,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from innkeeper.core.errors import StateConflict, Unavailable
+from innkeeper.disk.durable import sync
 from innkeeper.store.copies import CopyFacts
 from innkeeper.store.postgres_errors import away_at_connecting
 from innkeeper.store.postgres_link import with_defaults
@@ -48,7 +49,7 @@ def dump(database_url: str, target: Path) -> None:
             _run(command, database_url, stdout=file.fileno())
             os.fsync(file.fileno())
         os.replace(partial, target)
-        _sync(target.parent)
+        sync(target.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -140,11 +141,3 @@ def _run(command: list[str], database_url: str, stdout: int = subprocess.DEVNULL
 
 def _numbers(path: str) -> list[int]:
     return [int(digits) for digits in re.findall(r"\d+", path)]
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import zstandard
 
+from innkeeper.disk.durable import sync
 from innkeeper.interfaces import LogSource
 from innkeeper.telemetry.log_formats import DROPPED, LINE_BYTES_MAX, Decoder, decoder
 
@@ -147,11 +148,7 @@ def write_kept(source: SourceFile | None, target: Path, at: float) -> None:
         os.fsync(file.fileno())
     os.utime(temporary, (at, at))
     temporary.rename(target)
-    directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync(target.parent)
 
 
 def kept_lines(path: Path) -> Iterator[list[bytes]]:

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
+from innkeeper.disk.locks import is_at, try_lock
+
 _LOOK_S = 0.05
 
 
@@ -20,7 +22,7 @@ def incoming(path: Path) -> Iterator[io.FileIO]:
     while True:
         file = io.FileIO(path, "xb")
         fcntl.flock(file, fcntl.LOCK_EX)
-        if _is(file.fileno(), path):
+        if is_at(file.fileno(), path):
             break
         file.close()  # a sweep came in between, and removed it
     with file:
@@ -30,7 +32,7 @@ def incoming(path: Path) -> Iterator[io.FileIO]:
 def remove_unless_written(path: Path) -> None:
     """Remove what a crash left half-written."""
     with suppress(FileNotFoundError), open(path, "rb") as file:
-        if _locked(file.fileno()):
+        if try_lock(file.fileno()):
             path.unlink(missing_ok=True)
 
 
@@ -43,9 +45,9 @@ async def held(directory: Path) -> AsyncIterator[None]:
             handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
             break
-        while not _locked(handle):  # noqa: ASYNC110 (another process holds it)
+        while not try_lock(handle):  # noqa: ASYNC110 (another process holds it)
             await asyncio.sleep(_LOOK_S)
-        if not _is(handle, directory):  # it was removed while we waited
+        if not is_at(handle, directory):  # it was removed while we waited
             os.close(handle)
             handle = None
     try:
@@ -53,18 +55,3 @@ async def held(directory: Path) -> AsyncIterator[None]:
     finally:
         if handle is not None:
             os.close(handle)
-
-
-def _locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from innkeeper.core.errors import Invalid, StateConflict, TimedOut, TooLarge, Unavailable
+from innkeeper.disk.durable import sync
 from innkeeper.interfaces import ReceivedArchive
 from innkeeper.telemetry import upload_claims
 
@@ -156,7 +157,7 @@ class UploadsOnDisk:
         """Make a received file the build's archive, for good."""
         directory = self._directory(build_key)
         kept = directory / f"archive-{content_hash}.tar.gz"
-        await _finished(asyncio.to_thread(_sync, temporary))
+        await _finished(asyncio.to_thread(sync, temporary))
         async with self._lock(build_key):
             made = self.archive(build_key)
             # A build that waits for its turn has been told the name of its archive already.
@@ -248,7 +249,7 @@ def _keep(temporary: Path, directory: Path, part_number: int, digest: str) -> No
 def _name(temporary: Path, kept: Path) -> None:
     """Give a file its name, for good."""
     temporary.replace(kept)
-    _sync(kept.parent)
+    sync(kept.parent)
 
 
 def _chosen(directory: Path, parts: list[tuple[int, str]], size: int) -> list[Path]:
@@ -308,14 +309,6 @@ def _copy_some(part: io.FileIO, file: io.FileIO, digest: Any) -> bool:
         _write(file, block, digest)
     os.fdatasync(file.fileno())
     return True
-
-
-def _sync(path: Path) -> None:
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def _names(directory: Path) -> list[str]:

@@ -6,7 +6,6 @@ claimed through the kernel, so that several can run on one machine.
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import signal
@@ -23,6 +22,7 @@ from typing import IO, TypeVar
 import httpx
 
 import innkeeper
+from innkeeper.disk.locks import try_lock
 from innkeeper.testing import host_facts
 
 T = TypeVar("T")
@@ -53,9 +53,7 @@ def claimed_ports(count: int = BLOCK_PORTS) -> Iterator[tuple[int, int]]:
     folder.mkdir(mode=0o777, exist_ok=True)
     for first in range(FIRST_PORT, LAST_PORT - count, count):
         with open(folder / str(first), "w") as claim:
-            try:
-                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not try_lock(claim.fileno()):
                 continue
             if all(_free(port) for port in range(first, first + count)):
                 yield first, first + count - 1

@@ -4,7 +4,6 @@ The database is copied at one moment; builds never change once they are made, so
 """
 
 import errno
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,8 @@ from typing import BinaryIO
 from innkeeper import __version__
 from innkeeper.config.admin_token import token_path
 from innkeeper.core.errors import RuntimeFailure, StateConflict, Unavailable
+from innkeeper.disk.durable import sync
+from innkeeper.disk.locks import try_lock
 from innkeeper.runtime import image_archive, image_tree
 from innkeeper.runtime.engine import Engine
 from innkeeper.runtime.engine_service import EngineService
@@ -74,10 +75,8 @@ def _whole(target: Path) -> Iterator[BinaryIO]:
     partial = target.with_name(f"{target.name}.partial")
     handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     with open(handle, "r+b") as file:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StateConflict(f"another backup is being written to {target}") from None
+        if not try_lock(handle):
+            raise StateConflict(f"another backup is being written to {target}")
         try:
             os.fchmod(handle, 0o600)
             file.truncate(0)
@@ -86,7 +85,7 @@ def _whole(target: Path) -> Iterator[BinaryIO]:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-    restored.sync(target.absolute().parent)
+    sync(target.absolute().parent)
 
 
 def _add_database(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from innkeeper.core.errors import StateConflict
+from innkeeper.disk.locks import try_lock
 
 
 @contextlib.contextmanager
@@ -24,11 +25,9 @@ def sole_server(database: Path) -> Iterator[None]:
     """Be the one server of an embedded database. Raises :class:`StateConflict` where it has one."""
     database.parent.mkdir(parents=True, exist_ok=True)
     with open(database.with_name(f"{database.name}.lock"), "a", encoding="ascii") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(file.fileno()):
             raise StateConflict(
                 f"another Innkeeper works on the database {database}: an embedded database serves one. "
                 "Stop the other, or give all of them one PostgreSQL (--database postgresql://...)"
-            ) from None
+            )
         yield

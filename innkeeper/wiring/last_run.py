@@ -1,11 +1,11 @@
 """What the latest control plane of a data directory was told: ``down`` must find what it started."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from innkeeper.core.errors import Invalid
+from innkeeper.disk.durable import keep_secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +18,8 @@ class LastRun:
 
     def keep(self, data_dir: Path) -> None:
         """Write it whole or not at all."""
-        path = _path(data_dir)
-        beside = path.with_name(f"{path.name}.new")
-        beside.unlink(missing_ok=True)
         # The URL of the store may hold a password.
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(handle, "w", encoding="utf-8") as file:
-            json.dump(asdict(self), file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        keep_secret(_path(data_dir), json.dumps(asdict(self)))
 
 
 def last_run(data_dir: Path) -> LastRun | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from innkeeper.core.errors import InnkeeperError, StateConflict, Unavailable
 from innkeeper.core.moments import to_ms
+from innkeeper.disk.durable import sync
 from innkeeper.runtime import image_archive, image_tree
 from innkeeper.store.copies import CopyFacts, count_anew, sqlite_facts
 from innkeeper.store.migrate import revisions
@@ -83,7 +84,7 @@ def restore(
         raise Unavailable(f"nothing was restored to {data_dir}: {error.strerror}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    restored.sync(data_dir)
+    sync(data_dir)
     restored.finish(data_dir)
     if aside is not None:
         progress(f"what was there before is in {data_dir / aside}")

@@ -5,12 +5,12 @@ too, carries it to its end: first everything old goes aside, then everything new
 """
 
 import json
-import os
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from innkeeper.core.errors import StateConflict
+from innkeeper.disk.durable import sync
 
 STAGING, READY, PLACING = "restore.partial", "restore.ready", "restore.placing"
 DATABASE = "innkeeper.db"
@@ -98,12 +98,3 @@ def _set_aside(data_dir: Path, aside: Path) -> None:
         if (data_dir / name).exists():
             (data_dir / name).rename(aside / name)
     sync(aside)
-
-
-def sync(path: Path) -> None:
-    """Make a directory's entries durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
