@@ -213,8 +213,7 @@ class Dispatch:
         else:
             locks = await self._locks(row, request, wanted)
             result = await services.store.write(in_transaction, locks)
-        for key in context.wake:  # only now: before the commit there is nothing to see
-            services.wake(key)
+        services.wake_for(context)
         return result
 
     async def _waited(self, request: Request, answer: Awaitable[Any]) -> Any:

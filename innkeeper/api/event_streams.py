@@ -15,7 +15,7 @@ from innkeeper.api.request import Request
 from innkeeper.api.services import Services
 from innkeeper.core.accounts import Caller
 from innkeeper.core.errors import Gone, InnkeeperError, Invalid
-from innkeeper.core.events import KINDS, Event
+from innkeeper.core.events import Event, check_kinds
 from innkeeper.core.telling import fields
 from innkeeper.interfaces import Context, Tx
 from innkeeper.usecases import apps, callers, journal
@@ -38,11 +38,7 @@ class EventsWanted:
 
     def wants(self, event: Event) -> bool:
         """Whether the event is among them."""
-        return (
-            (self.app_id is None or event.app_id == self.app_id)
-            and (self.room_id is None or event.room_id == self.room_id)
-            and (self.kinds is None or event.kind in self.kinds)
-        )
+        return event.is_among(self.app_id, self.kinds, self.room_id)
 
 
 def read_events(request: Request) -> EventsWanted:
@@ -59,9 +55,7 @@ def read_events(request: Request) -> EventsWanted:
                 place, "must be the id of an event, such as 0-1234, or 0-0 for all that is kept"
             )
     kinds = query.get("kinds")
-    for index, kind in enumerate(kinds or ()):
-        if kind not in KINDS:
-            raise Invalid(f"query.kinds[{index}]", f"must be one of {', '.join(KINDS)}")
+    check_kinds(kinds or (), "query.kinds")
     return EventsWanted(
         app_id=request.path.get("appId"),
         room_id=query.get("roomId"),

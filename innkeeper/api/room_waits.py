@@ -57,10 +57,8 @@ async def create_and_wait(
         placed = await services.store.write(
             lambda tx: waiting.stand_in_line(tx, caller, wanted, full, deadline, now), (key,)
         )
-        context.wake += now.wake
-    for woken in context.wake:
-        services.wake(woken)
-    context.wake.clear()
+        services.wake_for(now)
+    services.wake_for(context)
     if placed.active or not patient:
         return placed
     with waits.waiter():
@@ -86,8 +84,7 @@ async def _settled(
         return state.placed
     context = services.context()
     state = await services.store.write(lambda tx: waiting.give_up(tx, room_id, context), (key,))
-    for woken in context.wake:
-        services.wake(woken)
+    services.wake_for(context)
     _known(state, room_id, process_id)
     return state.placed
 

@@ -52,8 +52,7 @@ async def run_connection_info(
     placed = await services.store.write(
         lambda tx: rooms.reallocate_room(tx, *wanted, context), where
     )
-    for key in context.wake:
-        services.wake(key)
+    services.wake_for(context)
     return placed
 
 

@@ -76,6 +76,12 @@ class Services:
     def __post_init__(self) -> None:
         self.tail = Tail(self.store)
 
+    def wake_for(self, context: Context) -> None:
+        """Hand on what a use case has left there: after its commit, for before it nothing is to be seen."""
+        for key in context.wake:
+            self.wake(key)
+        context.wake.clear()
+
     def context(self) -> Context:
         """The surroundings of one use case, as of now."""
         return Context(now=self.clock(), ids=self.ids, policy=self.policy)

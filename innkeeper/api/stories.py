@@ -6,7 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
 
-from msgspec import UNSET
+from msgspec import UNSET, convert
 
 from innkeeper.api import wire_generated as wire
 from innkeeper.api.operation import Operation
@@ -15,8 +15,7 @@ from innkeeper.api.rooms import read_room_id
 from innkeeper.api.services import Services
 from innkeeper.core.accounts import Caller
 from innkeeper.core.errors import InnkeeperError
-from innkeeper.core.events import Event
-from innkeeper.core.telling import sentence
+from innkeeper.core.telling import fields
 from innkeeper.interfaces import Context
 from innkeeper.usecases import logs, stories
 from innkeeper.usecases.stories import Story
@@ -66,21 +65,6 @@ async def _last_lines(
     return [line[:LINE_LENGTH_MAX] for line in lines]
 
 
-def write_event(event: Event) -> wire.InnkeeperEvent:
-    """One event."""
-    return wire.InnkeeperEvent(
-        id=event.event_id,
-        at=event.at,
-        kind=event.kind,
-        cause=UNSET if event.cause is None else event.cause,
-        orgId=event.org_id,
-        appId=event.app_id,
-        roomId=event.room_id or UNSET,
-        processId=event.process_id or UNSET,
-        text=sentence(event),
-    )
-
-
 def write_story(told: ToldStory) -> wire.InnkeeperStory:
     """All of it."""
     story = told.story
@@ -92,7 +76,7 @@ def write_story(told: ToldStory) -> wire.InnkeeperStory:
         now=story.now.text,
         advice=list(story.now.advice),
         whole=story.whole,
-        events=[write_event(event) for event in story.events],
+        events=[convert(fields(event), wire.InnkeeperEvent) for event in story.events],
         lastLines=told.last_lines,
     )
 

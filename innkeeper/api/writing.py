@@ -5,12 +5,13 @@ msgspec writes six digits or none, and old clients read no more than three.
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from innkeeper.api.contract import Contract, Schema
+from innkeeper.core import moments
 
 _encode = msgspec.json.Encoder().encode
 _MICROSECONDS = re.compile(rb'(?<=T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3})000Z"')
@@ -52,16 +53,10 @@ def _told(struct: Any) -> dict[str, Any]:
     """The fields of a struct without structs in it, moments as they are shown."""
     fields = {name: getattr(struct, name) for name in struct.__struct_fields__}
     return {
-        name: shown_moment(value) if isinstance(value, datetime) else value
+        name: moments.shown(value) if isinstance(value, datetime) else value
         for name, value in fields.items()
         if value is not msgspec.UNSET
     }
-
-
-def shown_moment(moment: datetime) -> str:
-    """``2026-01-31T12:00:00.000Z``."""
-    utc = moment.astimezone(UTC).replace(tzinfo=None)
-    return f"{utc.isoformat(timespec='milliseconds')}Z"
 
 
 def _holds_free_json(contract: Contract, schema: Schema) -> bool:

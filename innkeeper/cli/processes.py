@@ -108,7 +108,7 @@ def age(since: timedelta) -> str:
 
 def table(rows: list[tuple[str, ...]]) -> str:
     """Columns two spaces apart, for eyes and for `awk` alike; control characters are not passed on."""
-    clean = [[_printable(cell) for cell in row] for row in rows]
+    clean = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in clean) for column in range(len(clean[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -116,5 +116,6 @@ def table(rows: list[tuple[str, ...]]) -> str:
     )
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """A game may print anything; a terminal shall not obey it."""
     return "".join(c if c.isprintable() else "?" for c in text)

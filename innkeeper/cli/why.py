@@ -6,7 +6,7 @@ from datetime import datetime
 import click
 
 from innkeeper.cli.api import Api, Json, Refused, api_options, app_option, segment
-from innkeeper.cli.processes import find_process
+from innkeeper.cli.processes import find_process, printable
 from innkeeper.core.telling import span
 
 _WIDTH = 100
@@ -75,7 +75,7 @@ def lines_of(story: Json) -> list[str]:
         lines += _timeline(story["events"])
     if story["lastLines"]:
         lines += ["", f"The last lines of process {story['processId'][:8]}:"]
-        lines += [f"  | {_printable(line)}" for line in story["lastLines"]]
+        lines += [f"  | {printable(line.expandtabs(4))}" for line in story["lastLines"]]
     return lines
 
 
@@ -95,7 +95,7 @@ def _timeline(events: list[Json]) -> list[str]:
 
 
 def _wrapped(text: str, indent: str, mark: str = "", head: str | None = None) -> list[str]:
-    words, lines = _printable(text).split(" "), []
+    words, lines = printable(text.expandtabs(4)).split(" "), []
     line = (indent if head is None else head) + mark
     empty = True
     for word in words:
@@ -105,8 +105,3 @@ def _wrapped(text: str, indent: str, mark: str = "", head: str | None = None) ->
         line += word if empty else f" {word}"
         empty = False
     return [*lines, line]
-
-
-def _printable(text: str) -> str:
-    """A game may print anything; a terminal shall not obey it."""
-    return "".join(c if c.isprintable() else "?" for c in text.expandtabs(4))

@@ -1,8 +1,11 @@
 """The journal's words: what can happen to a room and to a process, each with its cause."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+
+from innkeeper.core.errors import Invalid
 
 EventKind = Literal[
     "room.created",  # accepted; the cause says where it was placed, and why there
@@ -59,6 +62,13 @@ def for_room(room_id: str) -> str:
     return f"room {room_id} found no free slot"
 
 
+def check_kinds(kinds: Iterable[str], place: str) -> None:
+    """Raise :class:`Invalid` where ``place`` of a request names a kind that there is not."""
+    for index, kind in enumerate(kinds):
+        if kind not in KINDS:
+            raise Invalid(f"{place}[{index}]", f"must be one of {', '.join(KINDS)}")
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One line of the journal. ``event_id`` is never given twice: receivers deduplicate by it.
@@ -75,6 +85,16 @@ class Event:
     process_id: str | None
     kind: EventKind
     cause: str | None
+
+    def is_among(
+        self, app_id: str | None, kinds: frozenset[str] | None, room_id: str | None = None
+    ) -> bool:
+        """Whether it is of this app, of these kinds and of this room; ``None`` is any."""
+        return (
+            (app_id is None or self.app_id == app_id)
+            and (kinds is None or self.kind in kinds)
+            and (room_id is None or self.room_id == room_id)
+        )
 
     @property
     def event_id(self) -> str:

@@ -26,6 +26,12 @@ def maybe_to_ms(moment: datetime | None) -> int | None:
     return None if moment is None else (moment - _EPOCH) // _MS
 
 
+def shown(moment: datetime) -> str:
+    """``2026-01-31T12:00:00.000Z``, as everything of ours shows moments."""
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    return f"{utc.isoformat(timespec='milliseconds')}Z"
+
+
 def truncate(moment: datetime) -> datetime:
     """The moment as the store will keep it: whole milliseconds."""
     return from_ms(to_ms(moment))

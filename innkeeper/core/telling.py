@@ -1,7 +1,8 @@
 """The journal in sentences for people: what each event says, and durations as they are spoken of."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
+from innkeeper.core import moments
 from innkeeper.core.events import Event
 
 # {process} and {room} are who it is about; the cause follows a colon where there is one.
@@ -70,17 +71,11 @@ def ago(moment: datetime, now: datetime) -> str:
     return f"{span(round((now - moment).total_seconds(), 1))} ago"
 
 
-def moment_text(moment: datetime) -> str:
-    """``2026-01-31T12:00:00.000Z``, as everything of ours shows moments."""
-    utc = moment.astimezone(UTC).replace(tzinfo=None)
-    return f"{utc.isoformat(timespec='milliseconds')}Z"
-
-
 def fields(event: Event) -> dict[str, str]:
     """The event as it is sent, by the names of the wire; what it does not have is left out."""
     told = {
         "id": event.event_id,
-        "at": moment_text(event.at),
+        "at": moments.shown(event.at),
         "kind": event.kind,
         "cause": event.cause,
         "orgId": event.org_id,

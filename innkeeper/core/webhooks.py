@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
+from innkeeper.core import moments
 from innkeeper.core.errors import Invalid
 from innkeeper.core.events import Event
-from innkeeper.core.telling import fields, moment_text
+from innkeeper.core.telling import fields
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 (how secrets begin, not one)
 OF_ORG_MAX = 10
@@ -57,11 +58,7 @@ class Webhook:
 
     def wants(self, event: Event) -> bool:
         """Whether the event is sent to it."""
-        return (
-            event.org_id == self.org_id
-            and (self.app_id is None or event.app_id == self.app_id)
-            and (self.kinds is None or event.kind in self.kinds)
-        )
+        return event.org_id == self.org_id and event.is_among(self.app_id, self.kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +82,14 @@ def message_of(event: Event) -> Message:
 def ping_message(message_id: str, webhook: Webhook, now: datetime) -> Message:
     """A test event: nothing happened."""
     text = "This is a test: nothing happened."
-    data = {"id": message_id, "at": moment_text(now), "kind": "webhook.ping"}
+    data = {"id": message_id, "at": moments.shown(now), "kind": "webhook.ping"}
     return _message(
         message_id, "webhook.ping", now, {**data, "orgId": webhook.org_id, "text": text}
     )
 
 
 def _message(message_id: str, kind: str, at: datetime, data: dict[str, str]) -> Message:
-    body = {"type": kind, "timestamp": moment_text(at), "data": data}
+    body = {"type": kind, "timestamp": moments.shown(at), "data": data}
     return Message(message_id, json.dumps(body, ensure_ascii=False).encode())
 
 

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from innkeeper.core import webhooks
 from innkeeper.core.accounts import Caller
-from innkeeper.core.errors import Invalid, NotFound, StateConflict
-from innkeeper.core.events import KINDS
+from innkeeper.core.errors import NotFound, StateConflict
+from innkeeper.core.events import check_kinds
 from innkeeper.core.moments import from_ms, maybe_from_ms, to_ms
 from innkeeper.core.webhooks import Webhook
 from innkeeper.interfaces import Context, Row, Tx
@@ -44,9 +44,7 @@ def create_webhook(
     Raises :class:`Invalid`, :class:`NotFound` for the app, :class:`StateConflict` where there are many.
     """
     webhooks.check_url(wanted.url, context.policy.webhook_private_networks)
-    for index, kind in enumerate(wanted.kinds or ()):
-        if kind not in KINDS:
-            raise Invalid(f"body.kinds[{index}]", f"must be one of {', '.join(KINDS)}")
+    check_kinds(wanted.kinds or (), "body.kinds")
     if wanted.app_id is not None:
         apps.require_app(tx, caller.org_id, wanted.app_id)
     if len(tx.all("webhooks.of_org", org_id=caller.org_id)) >= webhooks.OF_ORG_MAX:
