@@ -106,8 +106,7 @@ class _Board:
             return True
         if not process.draining or process.drained_at is None:
             return False
-        since = max(process.drained_at, process.emptied_at or process.drained_at)
-        return self.now - since >= timedelta(seconds=self.limits.idle_timeout_s)
+        return self._long_since(max(process.drained_at, process.emptied_at or process.drained_at))
 
     def unmeasured(self, process: Process) -> bool:
         """It runs without rooms, and whether anybody is connected cannot be measured."""
@@ -118,10 +117,7 @@ class _Board:
 
     def unused_for_long(self, process: Process) -> bool:
         """Whether it has been without rooms for as long as one may be idle."""
-        since = process.emptied_at or process.started_at
-        return since is not None and self.now - since >= timedelta(
-            seconds=self.limits.idle_timeout_s
-        )
+        return self._long_since(process.emptied_at or process.started_at)
 
     def stop(self, process: Process, reason: str, ready_min: int) -> bool:
         """Plan its end, unless fewer than ``ready_min`` ready ones were left. It is vacated."""
@@ -141,8 +137,10 @@ class _Board:
 
     def idle_for_long(self, process: Process) -> bool:
         """Whether its idle time is over."""
-        since = process.idle_since
-        return since is not None and self.now - since >= timedelta(
+        return self._long_since(process.idle_since)
+
+    def _long_since(self, moment: datetime | None) -> bool:
+        return moment is not None and self.now - moment >= timedelta(
             seconds=self.limits.idle_timeout_s
         )
 

@@ -242,7 +242,7 @@ class Performer:
         # Most games bind at once: one commit then tells both, and no other pass is needed.
         bound_at = await self._watch.bound_soon(process_id, spec.ports, self._bind_patience_s)
         if bound_at is None:
-            self._watch.expect_bind((process.app_id, process.region), process_id, spec.ports)
+            self._watch.expect_bind(key_of(process), process_id, spec.ports)
         await around.record(
             lambda tx, c: lifecycle.record_start(
                 tx, process_id, process.deployment_id, booted_at, bound_at

@@ -7,7 +7,7 @@ import re
 from datetime import datetime, timedelta
 
 from innkeeper.core.events import Event, EventKind
-from innkeeper.core.moments import from_ms
+from innkeeper.core.moments import from_ms, to_ms
 from innkeeper.interfaces import Row, Tx
 
 # Where a reader stands: an order and a seq (see :class:`~innkeeper.core.events.Event`).
@@ -107,8 +107,7 @@ def newest(tx: Tx) -> Place:
 
 def forget(tx: Tx, now: datetime, keep_hours: int) -> int:
     """Drop events older than ``keep_hours``, a bounded share each time; returns how many."""
-    from_ = now - timedelta(hours=keep_hours)
-    return tx.run("events.forget", before=int(from_.timestamp() * 1000))
+    return tx.run("events.forget", before=to_ms(now - timedelta(hours=keep_hours)))
 
 
 def event_from(row: Row) -> Event:
