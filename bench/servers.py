@@ -16,7 +16,7 @@ from bench.http_load import ask_for_rooms
 from bench.results import Measurement
 from bench.run import Program, Run, interleaved, median_ratio, program
 from innkeeper.testing.live_database import opened
-from innkeeper.testing.postgres_server import PostgresServer
+from innkeeper.testing.postgres_server import PostgresServer, running_postgres
 
 CALLERS = 48
 PROCESSES = 100  # of each app, with 10,000 rooms each: no run fills them
@@ -54,12 +54,8 @@ def measure(run: Run) -> Iterator[Measurement]:
 @contextmanager
 def postgres_of(run: Run) -> Iterator[PostgresServer]:
     """A PostgreSQL on the disk that is measured."""
-    server = PostgresServer(parent=run.folder.parent)  # its user cannot enter the folder itself
-    try:
-        server.start()
+    with running_postgres(run.folder.parent) as server:  # its user cannot enter the folder itself
         yield server
-    finally:
-        server.remove()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from innkeeper.testing.chaos_plan import FaultKind
-from innkeeper.testing.postgres_server import PostgresServer
+from innkeeper.testing.postgres_server import PostgresServer, running_postgres
 
 StoreName = Literal["sqlite", "postgresql"]
 _DISK_MB = 64
@@ -124,12 +124,8 @@ class PostgresStore:
 def store_of(name: StoreName, place: Path) -> Iterator[ChaosStore]:
     """A store below ``place``, gone afterwards."""
     if name == "postgresql":
-        server = PostgresServer()
-        try:
-            server.start()
+        with running_postgres() as server:
             yield PostgresStore(server)
-        finally:
-            server.remove()
         return
     place.mkdir(parents=True)
     if os.geteuid():

@@ -10,7 +10,7 @@ from pathlib import Path
 from innkeeper.testing import host_facts
 from innkeeper.testing.live import LiveServer, claimed_ports, eventually
 from innkeeper.testing.live_database import opened
-from innkeeper.testing.postgres_server import PostgresServer
+from innkeeper.testing.postgres_server import PostgresServer, running_postgres
 
 
 @dataclass
@@ -90,9 +90,7 @@ def live_servers(
     runtime: str, folder: Path, count: int, settings: Mapping[str, str]
 ) -> Iterator[LiveServers]:
     """``count`` servers below ``folder``, on a PostgreSQL of their own; ``down`` must leave nothing."""
-    postgres = PostgresServer()
-    try:
-        postgres.start()
+    with running_postgres() as postgres:
         url = postgres.url(postgres.new_database())
         with claimed_ports() as ports:
             made = LiveServers(postgres, url)
@@ -111,5 +109,3 @@ def live_servers(
             assert done.returncode == 0, f"down: {done.stdout}{done.stderr}"
             for one in made.all:
                 assert not one.alive or one.ended(), "down stops every server"
-    finally:
-        postgres.remove()

@@ -5,18 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from innkeeper.store.postgres_migrate import migrate_postgres
-from innkeeper.testing.postgres_server import PostgresServer
+from innkeeper.testing.postgres_server import PostgresServer, running_postgres
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A server for all tests of this process."""
-    server = PostgresServer()
-    try:
-        server.start()
+    with running_postgres() as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture(scope="session")

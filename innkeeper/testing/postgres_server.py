@@ -11,8 +11,9 @@ import subprocess
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -173,3 +174,14 @@ def _unprivileged() -> pwd.struct_passwd | None:
         except KeyError:
             continue
     raise RuntimeError("neither a user postgres nor nobody: PostgreSQL refuses to run as root")
+
+
+@contextmanager
+def running_postgres(parent: Path | None = None) -> Iterator[PostgresServer]:
+    """A server of one's own, gone afterwards; whoever has it may end and start it in between."""
+    server = PostgresServer(parent=parent)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()

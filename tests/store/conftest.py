@@ -62,6 +62,31 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     await store.close()
 
 
+def _rig(
+    store: SqliteStore | PostgresStore,
+    connection: "HeldConnection | HeldPostgres",
+    ports: Callable[[], list[int]],
+) -> StoreRig:
+    """What the suite asks of a store whose writer has ``connection``."""
+
+    @asynccontextmanager
+    async def held() -> AsyncIterator[asyncio.Future[int]]:
+        connection.at_gate.clear()
+        connection.gate.clear()
+        own = store.write(add(65535))
+        assert await asyncio.to_thread(connection.at_gate.wait, WAIT_S)
+        try:
+            yield own
+        finally:
+            connection.gate.set()
+        await own
+
+    def fail_next_commit() -> None:
+        connection.fail_next = True
+
+    return StoreRig(store, ports, lambda: store.commits, held, fail_next_commit)
+
+
 @pytest.fixture
 async def sqlite_rig(
     tmp_path: Path, ports_of: Callable[[Path], list[int]]
@@ -79,22 +104,7 @@ async def sqlite_rig(
     await store.open()
     connection = made[0]
 
-    @asynccontextmanager
-    async def held() -> AsyncIterator[asyncio.Future[int]]:
-        connection.at_gate.clear()
-        connection.gate.clear()
-        own = store.write(add(65535))
-        assert await asyncio.to_thread(connection.at_gate.wait, WAIT_S)
-        try:
-            yield own
-        finally:
-            connection.gate.set()
-        await own
-
-    def fail_next_commit() -> None:
-        connection.fail_next = True
-
-    yield StoreRig(store, lambda: ports_of(path), lambda: store.commits, held, fail_next_commit)
+    yield _rig(store, connection, lambda: ports_of(path))
     connection.gate.set()
     await store.close()
 
@@ -150,28 +160,7 @@ async def postgres_rig(postgres: PostgresServer, postgres_database: str) -> Asyn
     await store.open()
     connection = made[0]
 
-    @asynccontextmanager
-    async def held() -> AsyncIterator[asyncio.Future[int]]:
-        connection.at_gate.clear()
-        connection.gate.clear()
-        own = store.write(add(65535))
-        assert await asyncio.to_thread(connection.at_gate.wait, WAIT_S)
-        try:
-            yield own
-        finally:
-            connection.gate.set()
-        await own
-
-    def fail_next_commit() -> None:
-        connection.fail_next = True
-
-    yield StoreRig(
-        store,
-        lambda: ports_in(postgres, postgres_database),
-        lambda: store.commits,
-        held,
-        fail_next_commit,
-    )
+    yield _rig(store, connection, lambda: ports_in(postgres, postgres_database))
     connection.gate.set()
     await store.close()
 

@@ -15,7 +15,7 @@ from innkeeper.store.postgres import PostgresStore
 from innkeeper.store.postgres_link import Link, Statement
 from innkeeper.store.postgres_tx import STATEMENTS
 from innkeeper.store.queries import POSTGRES_QUERIES
-from innkeeper.testing.postgres_server import PostgresServer
+from innkeeper.testing.postgres_server import PostgresServer, running_postgres
 from innkeeper.testing.store_suite import StoreRig, StoreSuite, add, ports
 
 ORG = {"org_id": "org-1", "name": "first", "max_requested_memory_mb": 8192, "created_at": 1}
@@ -75,9 +75,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("crash", ["ours", "PostgreSQL's"])
 def test_what_was_acknowledged_survives_kill_9(crash: str) -> None:
-    server = PostgresServer()
-    try:
-        server.start()
+    with running_postgres() as server:
         name = server.new_database()
         command = [sys.executable, "-c", CHILD, server.url(name)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
@@ -95,8 +93,6 @@ def test_what_was_acknowledged_survives_kill_9(crash: str) -> None:
         with server.connect(name) as connection:
             kept = connection.execute("SELECT port FROM host_ports").fetchall()
         assert answered <= {row[0] for row in kept}
-    finally:
-        server.remove()
 
 
 # ---------------------------------------------------------------- batches

@@ -16,7 +16,7 @@ from innkeeper.store.postgres_link import Link, Statement
 from innkeeper.store.postgres_migrate import migrate_postgres
 from innkeeper.store.postgres_reads import READERS_MAX
 from innkeeper.store.postgres_writes import PostgresWriteConnection
-from innkeeper.testing.postgres_server import PostgresServer
+from innkeeper.testing.postgres_server import PostgresServer, running_postgres
 from innkeeper.testing.store_suite import add, ports
 
 EVERYBODY = (
@@ -28,12 +28,8 @@ EVERYBODY = (
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
     """A server that these tests may end."""
-    server = PostgresServer()
-    try:
-        server.start()
+    with running_postgres() as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture
