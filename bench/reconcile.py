@@ -15,7 +15,7 @@ import uvloop
 
 from bench.results import Measurement
 from bench.run import Run, median_ratio
-from bench.store_writer import NOW, PORTS, REGION, settle_collector
+from bench.store_writer import NOW, PORTS, REGION, seed_apps, settle_collector
 from innkeeper.core.ids import Ids
 from innkeeper.core.moments import to_ms
 from innkeeper.core.snapshot import Limits
@@ -114,23 +114,8 @@ def _now() -> datetime:
 
 def _seed(tx: Tx, apps: int, processes: int) -> None:
     now = to_ms(NOW)
-    tx.run("orgs.insert", org_id="org-1", name="o", max_requested_memory_mb=8192, created_at=now)
+    seed_apps(tx, apps, 4)
     for app in range(apps):
-        tx.run(
-            "apps.insert", app_id=f"app-{app}", org_id="org-1", app_name=f"a{app}", app_secret="s",
-            auth_configuration="{}", service_config=None, created_at=now, created_by="t",
-        )  # fmt: skip
-        tx.run(
-            "builds.insert", build_key=f"b{app}", build_id=f"bld-{app}", org_id="org-1",
-            build_tag=None, kind="upload", upload_size=1, created_at=now, created_by="t",
-        )  # fmt: skip
-        tx.run(
-            "deployments.insert", deployment_id=f"dep-{app}", app_id=f"app-{app}", number=1,
-            build_key=f"b{app}", build_id=f"bld-{app}", build_tag=None, deployment_tag=None,
-            created_at=now, created_by="t", cpu_millis=500, memory_mb=512, gpu=0,
-            rooms_per_process=4, ports=PORTS, env="[]", idle_timeout_enabled=1, fleet_id=None,
-        )  # fmt: skip
-        tx.run("deployments.make_latest", app_id=f"app-{app}", deployment_id=f"dep-{app}", number=1)
         for number in range(processes):
             process_id = f"p-{app}-{number}"
             tx.run(

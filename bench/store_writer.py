@@ -36,11 +36,11 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 CALLER = Caller("org-1", "org-token-1", ADMIN_SCOPES)
 
 
-def seed(tx: Tx, processes: int) -> None:
-    """One org, ``APPS`` apps with a deployment each, and ``processes`` running processes among them."""
+def seed_apps(tx: Tx, apps: int, rooms_per_process: int) -> None:
+    """One org, and ``apps`` apps with a deployment each: ``app-0`` with ``dep-0`` …"""
     now = to_ms(NOW)
     tx.run("orgs.insert", org_id="org-1", name="o", max_requested_memory_mb=8192, created_at=now)
-    for app in range(APPS):
+    for app in range(apps):
         tx.run(
             "apps.insert", app_id=f"app-{app}", org_id="org-1", app_name=f"a{app}", app_secret="s",
             auth_configuration="{}", service_config=None, created_at=now, created_by="t",
@@ -53,10 +53,17 @@ def seed(tx: Tx, processes: int) -> None:
             "deployments.insert", deployment_id=f"dep-{app}", app_id=f"app-{app}", number=1,
             build_key=f"b{app}", build_id=f"bld-{app}", build_tag=None, deployment_tag=None,
             created_at=now, created_by="t", cpu_millis=500, memory_mb=512, gpu=0,
-            rooms_per_process=10000, ports=PORTS, env="[]", idle_timeout_enabled=1, fleet_id=None,
+            rooms_per_process=rooms_per_process, ports=PORTS, env="[]", idle_timeout_enabled=1,
+            fleet_id=None,
         )  # fmt: skip
         tx.run("build_numbers.insert", app_id=f"app-{app}", number=1, build_key=f"b{app}")
         tx.run("deployments.make_latest", app_id=f"app-{app}", deployment_id=f"dep-{app}", number=1)
+
+
+def seed(tx: Tx, processes: int) -> None:
+    """``APPS`` apps, and ``processes`` running processes among them."""
+    now = to_ms(NOW)
+    seed_apps(tx, APPS, 10_000)
     for number in range(processes):
         app = number % APPS
         tx.run(

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from innkeeper.core.actions import Action
@@ -11,6 +13,7 @@ from innkeeper.reconciler.loop import Reconciler
 from innkeeper.reconciler.perform import Surroundings
 from innkeeper.reconciler.sandboxes import SandboxKeeper
 from innkeeper.runtime.fake import FakeHost, FakeRuntime
+from innkeeper.store.opening import open_store
 from innkeeper.testing.locked_store import LockedStore
 from innkeeper.testing.studio import Studio
 from innkeeper.usecases import processes, rooms
@@ -99,3 +102,13 @@ class House:
         """As the API shows it."""
         room = await self.studio.ask(rooms.get_room, (self.studio.app_id, room_id))
         return str(room.status)
+
+
+@asynccontextmanager
+async def open_house(folder: Path, **studio: Any) -> AsyncIterator[House]:
+    """A house on a new store below ``folder``; ``studio`` is what its :class:`Studio` is told."""
+    store = await open_store(folder / "innkeeper.sqlite")
+    try:
+        yield House(await Studio(store, **studio).open(), FakeHost())
+    finally:
+        await store.close()

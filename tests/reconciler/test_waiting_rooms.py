@@ -14,10 +14,7 @@ from innkeeper.core.errors import NoCapacity, NotFound
 from innkeeper.core.lobbies import Visibility
 from innkeeper.core.players import Player
 from innkeeper.core.processes import GAVE_WAY
-from innkeeper.runtime.fake import FakeHost
-from innkeeper.store.opening import open_store
-from innkeeper.testing.house import House
-from innkeeper.testing.studio import Studio
+from innkeeper.testing.house import House, open_house
 from innkeeper.usecases import (
     apps,
     builds,
@@ -36,11 +33,9 @@ TWO = Machine(1_000, 64_000, 16, 65_536)  # two processes of half a core
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    store = await open_store(tmp_path / "innkeeper.sqlite")
-    studio = await Studio(store, machine=TWO).open()
-    await studio.deploy(idle_timeout_enabled=False)
-    yield House(studio, FakeHost())
-    await store.close()
+    async with open_house(tmp_path, machine=TWO) as made:
+        await made.studio.deploy(idle_timeout_enabled=False)
+        yield made
 
 
 async def waits(

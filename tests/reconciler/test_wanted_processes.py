@@ -18,10 +18,7 @@ from innkeeper.core.processes import (
 )
 from innkeeper.interfaces import Tx
 from innkeeper.reconciler.sampling import Sampler
-from innkeeper.runtime.fake import FakeHost
-from innkeeper.store.opening import open_store
-from innkeeper.testing.house import House
-from innkeeper.testing.studio import Studio
+from innkeeper.testing.house import House, open_house
 from innkeeper.usecases import (
     apps,
     autoscaling,
@@ -39,10 +36,8 @@ MACHINE = Machine(2_000, 64_000, 16, 65_536)  # four processes of half a core
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    store = await open_store(tmp_path / "innkeeper.sqlite")
-    studio = await Studio(store, machine=MACHINE).open()
-    yield House(studio, FakeHost())
-    await store.close()
+    async with open_house(tmp_path, machine=MACHINE) as made:
+        yield made
 
 
 async def want(house: House, least: int, target: int, most: int | None, **more: Any) -> None:

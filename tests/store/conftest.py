@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,11 +23,11 @@ from innkeeper.testing.store_suite import BATCH_MAX, QUEUE_MAX, StoreRig, add
 WAIT_S = 10
 
 
-class HeldConnection(SqliteWriteConnection):
+class _Gated:
     """A writer's connection whose commits can be held back, and made to fail."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
         self.gate = threading.Event()
         self.gate.set()
         self.at_gate = threading.Event()
@@ -39,7 +40,15 @@ class HeldConnection(SqliteWriteConnection):
             raise Unavailable("disk full: as the test asked")
         self.at_gate.set()
         assert self.gate.wait(WAIT_S), "the test never opened the gate"
-        super().commit()
+        super().commit()  # type: ignore[misc]
+
+
+class HeldConnection(_Gated, SqliteWriteConnection):
+    """SQLite's."""
+
+
+class HeldPostgres(_Gated, PostgresWriteConnection):
+    """PostgreSQL's."""
 
 
 @pytest.fixture
@@ -64,7 +73,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 
 def _rig(
     store: SqliteStore | PostgresStore,
-    connection: "HeldConnection | HeldPostgres",
+    connection: _Gated,
     ports: Callable[[], list[int]],
 ) -> StoreRig:
     """What the suite asks of a store whose writer has ``connection``."""
@@ -107,26 +116,6 @@ async def sqlite_rig(
     yield _rig(store, connection, lambda: ports_of(path))
     connection.gate.set()
     await store.close()
-
-
-class HeldPostgres(PostgresWriteConnection):
-    """A writer's connection whose commits can be held back, and made to fail."""
-
-    def __init__(self, conninfo: str, patient: bool) -> None:
-        super().__init__(conninfo, patient)
-        self.gate = threading.Event()
-        self.gate.set()
-        self.at_gate = threading.Event()
-        self.fail_next = False
-
-    def commit(self) -> None:
-        """Fail, or wait for the gate; then commit."""
-        if self.fail_next:
-            self.fail_next = False
-            raise Unavailable("disk full: as the test asked")
-        self.at_gate.set()
-        assert self.gate.wait(WAIT_S), "the test never opened the gate"
-        super().commit()
 
 
 @pytest.fixture

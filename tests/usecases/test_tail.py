@@ -97,11 +97,16 @@ async def test_a_watch_learns_where_its_room_comes_to_be(studio: Studio, tail: T
         assert await watch.changed(LONG_S)
 
 
-async def test_what_other_servers_wrote_is_seen_too(studio: Studio) -> None:
+async def of_another_server(studio: Studio) -> tuple[PlacedRoom, Any, Tail]:
+    """A room, and the tail of a server that hears of no commit."""
     await studio.deploy()
     made = await create(studio)
     store: Any = Deaf(studio.store)
-    tail = Tail(store, TailPace(look_s=0.01, gap_s=0))
+    return made, store, Tail(store, TailPace(look_s=0.01, gap_s=0))
+
+
+async def test_what_other_servers_wrote_is_seen_too(studio: Studio) -> None:
+    made, _, tail = await of_another_server(studio)
     with tail.watch(made.room_id, made.process_id) as watch:
         assert await watch.changed(LONG_S)
         await start(studio, made.process_id)
@@ -109,10 +114,7 @@ async def test_what_other_servers_wrote_is_seen_too(studio: Studio) -> None:
 
 
 async def test_a_store_that_was_away_is_read_on_where_it_stood(studio: Studio) -> None:
-    await studio.deploy()
-    made = await create(studio)
-    store: Any = Deaf(studio.store)
-    tail = Tail(store, TailPace(look_s=0.01, gap_s=0))
+    made, store, tail = await of_another_server(studio)
     with tail.watch(made.room_id, made.process_id) as watch:
         assert await watch.changed(LONG_S)
         store.away, asked = True, store.reads
