@@ -193,5 +193,6 @@ class _Delivery:
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            share = max(seconds, 0) * self._pace.retry_share
-            await asyncio.wait_for(self.try_now.wait(), share)
+            # Not wait_for: where it is enabled as we are cancelled, it goes on as if we were not.
+            async with asyncio.timeout(max(seconds, 0) * self._pace.retry_share):
+                await self.try_now.wait()

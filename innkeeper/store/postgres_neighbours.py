@@ -107,7 +107,8 @@ class PostgresNeighbours:
         """See :class:`~innkeeper.interfaces.Neighbours`."""
         with contextlib.suppress(TimeoutError):
             if self._sending is not None:
-                await asyncio.wait_for(self._sending, RETRY_S)
+                async with asyncio.timeout(RETRY_S):
+                    await self._sending
         for task in (self._sending, self._listening):
             if task is not None:
                 task.cancel()
