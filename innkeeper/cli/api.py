@@ -148,8 +148,12 @@ def _check(answer: httpx.Response) -> None:
 
 
 def segment(value: str) -> str:
-    """``value`` as one segment of a path, whatever it holds."""
-    return quote(value, safe="")
+    """``value`` as one segment of a path, whatever it holds.
+
+    A client takes a lone ``.`` or ``..`` out of a path before it sends it, and would ask for
+    another operation: these are sent percent-encoded, and reach the one that is meant.
+    """
+    return value.replace(".", "%2E") if value in (".", "..") else quote(value, safe="")
 
 
 def api_options(command: F) -> F:

@@ -6,17 +6,17 @@ import pkgutil
 import string
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import innkeeper.api
 from innkeeper.api import contract
 from innkeeper.api.operation import ANY_CALLER
 from innkeeper.api.rows import OPERATIONS
+from innkeeper.cli.api import segment
 from innkeeper.testing.contract_check import check_reply
 from innkeeper.usecases import tokens
 
@@ -34,7 +34,7 @@ async def call(client: httpx.AsyncClient, operation_id: str, **settings: Any) ->
     declared = DECLARED[operation_id]
     values = {name: "Tokyo" if name == "region" else f"no-{name}" for name in declared.path_names}
     values |= settings.pop("values", {})
-    path = declared.path.format(**{name: quote(value, safe="") for name, value in values.items()})
+    path = declared.path.format(**{name: segment(value) for name, value in values.items()})
     reply = await client.request(declared.method, path, **settings)
     if not declared.extension:
         check_reply(operation_id, reply.status_code, reply.headers, reply.content)
@@ -128,11 +128,16 @@ JSON = st.recursive(
 )
 
 
+DOTS = {"query": {}, "body": None, "known": False}
+
+
 @settings(
     max_examples=300,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+@example(operation_id="GetOrgMembers", texts=["."] * 4, **DOTS)
+@example(operation_id="GetOrgMembers", texts=[".."] * 4, **DOTS)
 @given(
     operation_id=st.sampled_from(names(OPERATIONS)),
     texts=st.lists(TEXTS, min_size=4, max_size=4),

@@ -159,12 +159,16 @@ def test_room_info_and_destroy(stub: StubApi) -> None:
     assert stub.run("room", "destroy", "r1").output == "room r1 destroyed\n"
 
 
-def test_an_id_cannot_leave_its_segment(stub: StubApi) -> None:
+@pytest.mark.parametrize(
+    ("room_id", "sent"),
+    [("../../apps?x=1", "..%2F..%2Fapps%3Fx%3D1"), (".", "%2E"), ("..", "%2E%2E")],
+)
+def test_an_id_cannot_leave_its_segment(stub: StubApi, room_id: str, sent: str) -> None:
     one_app(stub)
 
-    stub.run("room", "destroy", "../../apps?x=1", "--app", "tag")
+    stub.run("room", "destroy", room_id, "--app", "tag")
 
-    assert stub.asked[-1].path == "/rooms/v2/app-1/destroy/..%2F..%2Fapps%3Fx%3D1"
+    assert stub.asked[-1].path == f"/rooms/v2/app-1/destroy/{sent}"
 
 
 def process(**changed: Any) -> dict[str, Any]:
