@@ -1,6 +1,6 @@
 # The two commands: `make up` and `make test`. Stamp files make repeated runs quick.
 .DEFAULT_GOAL := help
-.PHONY: test-postgres chaos conformance simulate help up down install dev engine sample test test-fast check format types imports lint bench docs clean
+.PHONY: test-postgres fuzz chaos conformance simulate help up down install dev engine sample test test-fast check format types imports lint bench docs clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -59,6 +59,11 @@ types: .venv/.stamp-dev
 
 imports: .venv/.stamp-dev
 	@$(BIN)/lint-imports
+
+fuzz: dev ## The tests that draw their data, drawing anew each time: TIMES=10
+	@for time in $$(seq $(or $(TIMES),10)); do echo "fuzz: $$time of $(or $(TIMES),10)"; \
+	  $(BIN)/python -m pytest -q -n 2 -m "hypothesis and not system" --hypothesis-profile=random || exit 1; \
+	done
 
 simulate: .venv/.stamp-dev ## Seeded histories of the whole life cycle: SEEDS=1000 FIRST=1
 	@$(BIN)/python -m innkeeper.testing.simulate --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1)

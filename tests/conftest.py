@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from innkeeper.testing.live_studio import archive
 from innkeeper.testing.official_sdk import Bridge
@@ -17,6 +18,12 @@ __all__ = ["postgres", "postgres_database", "postgres_template"]
 
 # Where the tests run in the background of a shell, Ctrl-C is ignored, and what they start inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A commit passes or not, whoever runs it and when: usually hypothesis draws what it drew before.
+# `make fuzz` draws anew.
+settings.register_profile("repeatable", derandomize=True, database=None)
+settings.register_profile("random", derandomize=False, print_blob=True)
+settings.load_profile("repeatable")
 
 HERE = Path(__file__).resolve().parent
 DOCKERFILE = b"""# The sample game behind a probe that prints what it was started with.

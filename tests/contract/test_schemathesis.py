@@ -33,8 +33,6 @@ OURS = schemathesis.openapi.from_dict(
     {**CONTRACT, "paths": EXTENSIONS["paths"], "components": NAMED}
 )
 BOUNDED = settings(
-    derandomize=True,
-    database=None,
     deadline=None,
     max_examples=8,
     phases=(Phase.explicit, Phase.generate),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -329,6 +330,7 @@ class Region(RuleBasedStateMachine):
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 
 
+@pytest.mark.hypothesis
 def test_bounds_hold_in_every_order_and_the_target_is_reached(tmp_path: Path) -> None:
     store = InlineStore(tmp_path / EMPTY, lambda place: None)
     asyncio.run(store.close())
