@@ -42,7 +42,8 @@ class Api:
         self._http = httpx.Client(
             base_url=url,
             headers=headers,
-            timeout=httpx.Timeout(60, connect=5),
+            # A call may ask the server to wait for two minutes.
+            timeout=httpx.Timeout(150, connect=5),
             transport=transport,
             verify=verify,
         )

@@ -1,14 +1,14 @@
 """``innkeeper room``: make, look at and end rooms."""
 
 import json
-import time
 from typing import Any
 
 import click
 
 from innkeeper.cli.api import Api, Json, api_options, app_option, segment
 
-_POLL_S = 0.25
+# The server waits no longer; a start has ended by then, well or not.
+WAIT_LONGEST = "120s"
 
 
 @click.group()
@@ -22,6 +22,13 @@ def room() -> None:
 @click.option("--config", "room_config", metavar="TEXT", help="The room's config, any text.")
 @click.option("--room-id", metavar="ID", help="An id of your own choice.")
 @click.option("--deployment", metavar="ID", help="A deployment other than the latest.")
+@click.option(
+    "--wait",
+    default=WAIT_LONGEST,
+    show_default=True,
+    metavar="TIME",
+    help="How long to wait until players can join; in line, where the machine is full.",
+)
 @click.option("--no-wait", is_flag=True, help="Do not wait until players can join.")
 @api_options
 def create(
@@ -31,44 +38,48 @@ def create(
     room_config: str | None,
     room_id: str | None,
     deployment: str | None,
+    wait: str,
     no_wait: bool,
 ) -> None:
     """Make a room, and wait until players can join it."""
     app_id = api.app_id(app)
-    made = create_room(api, app_id, region, room_config, room_id, deployment)
+    body = {"region": region, "roomConfig": room_config, "deploymentId": deployment}
+    if no_wait:
+        told(create_room(api, app_id, body, room_id))
+        return
+    click.echo(f"waiting until players can join, at most {wait}", err=True)
+    made = create_active_room(api, app_id, body, room_id, wait)
+    told(made)
+    for port in ports_of(made):
+        click.echo(f"{port['name']}: {port['host']}:{port['port']}/{port['transportType']}")
+
+
+def told(made: Json) -> None:
+    """Say which room was made, and where it is."""
     click.echo(f"room {made['roomId']} on process {made['processId']}")
-    if not no_wait:
-        for port in ports_of(wait_active(api, app_id, made["roomId"])):
-            click.echo(f"{port['name']}: {port['host']}:{port['port']}/{port['transportType']}")
 
 
 def create_room(
-    api: Api,
-    app_id: str,
-    region: str,
-    room_config: str | None = None,
-    room_id: str | None = None,
-    deployment_id: str | None = None,
+    api: Api, app_id: str, body: Json, room_id: str | None = None, wait: str | None = None
 ) -> Json:
-    """The connection data of a new room."""
-    body = {"region": region, "roomConfig": room_config, "deploymentId": deployment_id}
+    """The connection data of a new room; fields of ``body`` that are ``None`` are not sent."""
     given = {name: value for name, value in body.items() if value is not None}
     path = f"/rooms/v2/{segment(app_id)}/create"
-    answer: Json = api.call("POST", path, given, roomId=room_id)
+    answer: Json = api.call("POST", path, given, roomId=room_id, wait=wait)
     return answer
 
 
-def wait_active(api: Api, app_id: str, room_id: str, timeout_s: float = 120.0) -> Json:
-    """Poll a room's connection info until it is active; a failed start is told as the API tells it."""
-    path = f"/rooms/v2/{segment(app_id)}/connectioninfo/{segment(room_id)}"
-    until = time.monotonic() + timeout_s
-    while True:
-        info: Json = api.call("GET", path)
-        if info["status"] == "active":
-            return info
-        if time.monotonic() > until:
-            raise click.ClickException(f"room {room_id} is not ready after {timeout_s:g} s")
-        time.sleep(_POLL_S)
+def create_active_room(
+    api: Api, app_id: str, body: Json, room_id: str | None = None, wait: str = WAIT_LONGEST
+) -> Json:
+    """As :func:`create_room`, once players can join: the server waits for that, and says why they cannot."""
+    made = create_room(api, app_id, body, room_id, wait)
+    if made["status"] != "active":
+        raise click.ClickException(
+            f"room {made['roomId']} is made, and not ready yet: it is {made['status']}; "
+            f"`innkeeper why {made['roomId']}` tells what happens to it"
+        )
+    return made
 
 
 def ports_of(info: Json) -> list[Json]:

@@ -17,7 +17,7 @@ from innkeeper.cli import bot, control_plane
 from innkeeper.cli.api import Api, Json
 from innkeeper.cli.own_server import Answering, OwnServer, refuse_taken_port, trust
 from innkeeper.cli.progress import Steps
-from innkeeper.cli.rooms import create_room, ports_of, wait_active
+from innkeeper.cli.rooms import create_active_room, ports_of
 from innkeeper.cli.sample import APP_NAME, prepare
 from innkeeper.cli.serve import announce, stop_everything
 from innkeeper.cli.settings_options import read_settings, settings_options
@@ -110,9 +110,8 @@ def _play(settings: Settings, answering: Answering, token: AdminToken) -> None:
         app_id = prepare(api, answering.runtime, steps)
         region = "Chicago" if "Chicago" in settings.regions else settings.regions[0]
         with steps.step("starting a room"):
-            room = create_room(api, app_id, region)
-            info = wait_active(api, app_id, room["roomId"])
-        udp, tcp = _addresses(info)
+            room = create_active_room(api, app_id, {"region": region})
+        udp, tcp = _addresses(room)
         with steps.step("playing a round"):
             try:
                 played = asyncio.run(bot.play_round(udp, tcp))

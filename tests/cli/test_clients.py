@@ -1,5 +1,6 @@
 """The thin clients of the API, against a stub of it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -124,30 +125,50 @@ def test_wrong_options_are_explained(
     assert not stub.asked
 
 
+MADE = {"roomId": "r1", "processId": PROCESS, "status": "starting", "additionalExposedPorts": []}
+ACTIVE = {**MADE, "status": "active", "exposedPort": PORT}
+
+
 def test_room_create_waits_until_players_can_join(stub: StubApi) -> None:
     one_app(stub)
-    stub.on("POST /rooms/v2/app-1/create", {"roomId": "r1", "processId": PROCESS}, 201)
-    info = "GET /rooms/v2/app-1/connectioninfo/r1"
-    stub.on(info, {"roomId": "r1", "status": "starting", "additionalExposedPorts": []})
-    active = {"roomId": "r1", "status": "active", "additionalExposedPorts": []}
-    stub.on(info, {**active, "exposedPort": PORT})
+    stub.on("POST /rooms/v2/app-1/create", ACTIVE, 201)
 
     result = stub.run("room", "create", "--region", "Tokyo", "--config", '{"map":1}')
 
-    assert result.output.splitlines() == [f"room r1 on process {PROCESS}", "default: h:20001/udp"]
-    assert stub.bodies("POST /rooms/v2/app-1/create") == [
-        {"region": "Tokyo", "roomConfig": '{"map":1}'}
-    ]
+    assert result.stdout.splitlines() == [f"room r1 on process {PROCESS}", "default: h:20001/udp"]
+    assert result.stderr == "waiting until players can join, at most 120s\n"
+    asked = stub.asked[-1]
+    assert asked.path == "/rooms/v2/app-1/create?wait=120s"
+    assert json.loads(asked.body) == {"region": "Tokyo", "roomConfig": '{"map":1}'}
+
+
+def test_room_create_waits_as_long_as_told_and_says_what_is_not_ready(stub: StubApi) -> None:
+    one_app(stub)
+    stub.on("POST /rooms/v2/app-1/create", MADE, 201)
+
+    result = stub.run("room", "create", "--wait", "2s", "--room-id", "r1")
+
+    assert stub.asked[-1].path == "/rooms/v2/app-1/create?roomId=r1&wait=2s"
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "room r1 is made, and not ready yet: it is starting; `innkeeper why r1`" in result.stderr
+
+
+def test_room_create_need_not_wait(stub: StubApi) -> None:
+    one_app(stub)
+    stub.on("POST /rooms/v2/app-1/create", MADE, 201)
+
+    assert stub.run("room", "create", "--no-wait").output == f"room r1 on process {PROCESS}\n"
+    assert stub.asked[-1].path == "/rooms/v2/app-1/create"
 
 
 def test_a_room_that_fails_to_start_is_told_as_the_api_tells_it(stub: StubApi) -> None:
     one_app(stub)
-    stub.on("POST /rooms/v2/app-1/create", {"roomId": "r1", "processId": PROCESS}, 201)
-    stub.on("GET /rooms/v2/app-1/connectioninfo/r1", {"message": "Room ended: it crashed"}, 404)
+    message = 'Room "r1" ended before it was ready: it crashed'
+    stub.on("POST /rooms/v2/app-1/create", {"message": message}, 409)
 
     result = stub.run("room", "create")
 
-    assert (result.exit_code, "Room ended: it crashed [404]" in result.output) == (1, True)
+    assert (result.exit_code, f"{message} [409]" in result.output) == (1, True)
 
 
 def test_room_info_and_destroy(stub: StubApi) -> None:

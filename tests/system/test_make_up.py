@@ -213,7 +213,8 @@ async def command(up: Up, data_dir: Path, *words: str) -> str:
 async def test_the_commands_work_beside_it(data_dir: Path, ports: str) -> None:
     async with make_up(data_dir, "process", ports) as up:
         made = await command(up, data_dir, "room", "create", "--config", "{}")
-        room_id, process_id = made.splitlines()[0].split()[1::3]
+        room = next(line for line in made.splitlines() if line.startswith("room "))
+        room_id, process_id = room.split()[1::3]
         assert "default: 127.0.0.1:" in made
         listed = await command(up, data_dir, "ps")
         assert {up.process_id, process_id} <= {line.split()[0] for line in listed.splitlines()}
