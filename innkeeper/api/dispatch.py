@@ -18,7 +18,7 @@ from innkeeper.api.operation import ANY_CALLER, Operation, Raw, Stream, bind
 from innkeeper.api.rate_limits import RateLimit, TokenLimit, address_key
 from innkeeper.api.reading import Reader, query_texts, value_at
 from innkeeper.api.request import ClientLeft, Incoming, Request
-from innkeeper.api.routing import Match, Router, UnreadablePath, WrongMethod
+from innkeeper.api.routing import Match, Router, WrongMethod
 from innkeeper.api.services import Services
 from innkeeper.api.shortages import Shortages
 from innkeeper.api.writing import Writer
@@ -106,10 +106,7 @@ class Dispatch:
 
     async def answer(self, incoming: Incoming) -> Reply:
         """The answer, always: errors become answers here."""
-        try:
-            found = self._router.find(incoming.method, incoming.raw_path)
-        except UnreadablePath:
-            found = None
+        found = self._router.find(incoming.method, incoming.raw_path)
         if isinstance(found, Match):
             began = time.perf_counter()
             reply = await self._caught(found.route, found.values, incoming)

@@ -1,6 +1,7 @@
 """Paths to operations: a trie of segments, in which a fixed segment wins over a parameter.
 
-A segment is percent-decoded after the path was cut, so ``%2F`` stays inside its segment.
+A segment is percent-decoded after the path was cut, so ``%2F`` stays inside its segment. What is
+not UTF-8, and NUL characters, which PostgreSQL cannot hold, are read as U+FFFD: a name like any other.
 """
 
 from collections.abc import Iterator
@@ -11,10 +12,6 @@ from urllib.parse import unquote
 T = TypeVar("T")
 
 SEGMENTS_MAX = 32
-
-
-class UnreadablePath(ValueError):
-    """A path that is not UTF-8, or holds a NUL character: nothing of ours has such a name."""
 
 
 @dataclass(slots=True)
@@ -60,7 +57,7 @@ class Router(Generic[T]):
         node.routes[method] = (route, tuple(names))
 
     def find(self, method: str, raw_path: bytes) -> Match[T] | WrongMethod | None:
-        """The route of a still encoded path. ``None``: no such path. Raises :class:`UnreadablePath`."""
+        """The route of a still encoded path. ``None``: no such path."""
         segments = _segments(raw_path)
         # Nearly every path is found without a step back.
         node, values = self._root, []
@@ -107,12 +104,9 @@ class Router(Generic[T]):
 
 
 def _segments(raw_path: bytes) -> list[str]:
-    try:
-        segments = raw_path.decode("ascii").split("/")[1:]
-        if b"%" in raw_path:
-            segments = [unquote(segment, errors="strict") for segment in segments]
-            if b"%00" in raw_path:
-                raise UnreadablePath("the path holds a NUL character")
-    except UnicodeDecodeError as fault:
-        raise UnreadablePath("the path is not UTF-8") from fault
+    segments = raw_path.decode(errors="replace").replace("\0", "\ufffd").split("/")[1:]
+    if b"%" in raw_path:
+        segments = [
+            unquote(segment, errors="replace").replace("\0", "\ufffd") for segment in segments
+        ]
     return segments

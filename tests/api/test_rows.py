@@ -128,7 +128,7 @@ JSON = st.recursive(
 )
 
 
-DOTS = {"query": {}, "body": None, "known": False}
+PLAIN = {"query": {}, "body": None, "known": False}
 
 
 @settings(
@@ -136,8 +136,9 @@ DOTS = {"query": {}, "body": None, "known": False}
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@example(operation_id="GetOrgMembers", texts=["."] * 4, **DOTS)
-@example(operation_id="GetOrgMembers", texts=[".."] * 4, **DOTS)
+@example(operation_id="GetOrgMembers", texts=["."] * 4, **PLAIN)
+@example(operation_id="GetOrgMembers", texts=[".."] * 4, **PLAIN)
+@example(operation_id="GetOrgMembers", texts=["\0"] * 4, **PLAIN)
 @given(
     operation_id=st.sampled_from(names(OPERATIONS)),
     texts=st.lists(TEXTS, min_size=4, max_size=4),
