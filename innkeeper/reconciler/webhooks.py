@@ -108,12 +108,15 @@ class _Delivery:
         self._sender = sender
         self._chance = chance
         self._pace = pace
-        self._webhook = webhook
-        self._since = webhook.failing_since
-        self.failures = webhook.failures
-        # When the latest failure was known to stand in the store.
-        self._recorded_at = asyncio.get_running_loop().time() if webhook.failures else None
         self.try_now = asyncio.Event()
+        # When the latest failure was known to stand in the store.
+        self._recorded_at: float | None = None
+        self._take_up(webhook)
+
+    def _take_up(self, webhook: Webhook) -> None:
+        self._webhook = webhook
+        self._since, self._failures = webhook.failing_since, webhook.failures
+        self._recorded_at = asyncio.get_running_loop().time() if webhook.failures else None
 
     def failed_before(self, moment: float) -> bool:
         """Whether its latest failure was recorded before ``moment``, and nothing was taken since."""
@@ -131,9 +134,12 @@ class _Delivery:
             log.exception("webhook %s: its delivery broke off", self._webhook.webhook_id)
 
     async def _run(self, tail: Tail) -> None:
-        around, webhook, pace = self._around, self._webhook, self._pace
-        if not await around.record(lambda tx, c: webhooks.check_kept(tx, webhook, c.now)):
+        around, seen, pace = self._around, self._webhook, self._pace
+        # The look that found it may have begun before it was disabled, or took what is taken now.
+        webhook = await around.record(lambda tx, c: webhooks.begun(tx, seen, c.now))
+        if webhook is None:
             return
+        self._take_up(webhook)
         if webhook.next_try_at is not None:
             await self._wait((webhook.next_try_at - around.clock()).total_seconds())
         loop = asyncio.get_running_loop()
@@ -164,7 +170,7 @@ class _Delivery:
             headers = headers_of(message, self._webhook.secret, self._around.clock())
             outcome = await self._sender.send(self._webhook.url, headers, message.body)
             if outcome.taken:
-                self.failures, self._since, self._recorded_at = 0, None, None
+                self._failures, self._since, self._recorded_at = 0, None, None
                 return True
             if not await self._failed(outcome, before):
                 return False
@@ -177,11 +183,11 @@ class _Delivery:
             await around.record(lambda tx, c: webhooks.disable(tx, webhook_id, why, c.now))
             return False
         now = around.clock()
-        self.failures, self._recorded_at = self.failures + 1, None
+        self._failures, self._recorded_at = self._failures + 1, None
         self._since = since = self._since or now
-        wait_s = retry_after_s(self.failures, self._chance())
+        wait_s = retry_after_s(self._failures, self._chance())
         again = now + timedelta(seconds=wait_s)
-        failure = Failure(place, self.failures, since, again, outcome.message)
+        failure = Failure(place, self._failures, since, again, outcome.message)
         self.try_now.clear()
         if not await around.record(
             lambda tx, c: webhooks.record_failure(tx, webhook_id, failure, c.now)

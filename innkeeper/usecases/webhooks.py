@@ -173,12 +173,19 @@ def record_failure(tx: Tx, webhook_id: str, failure: Failure, now: datetime) -> 
     return True
 
 
-def check_kept(tx: Tx, webhook: Webhook, now: datetime) -> bool:
-    """Whether it misses nothing when it goes on; where it would, it is disabled, so that somebody sees it."""
-    if journal.kept(tx, webhook.place):
-        return True
-    disable(tx, webhook.webhook_id, RETENTION_PASSED, now)
-    return False
+def begun(tx: Tx, seen: Webhook, now: datetime) -> Webhook | None:
+    """It as it is now, to deliver to; ``None`` where it was disabled or deleted since it was ``seen``.
+
+    Where it would miss something when it goes on, it is disabled, so that somebody sees it.
+    """
+    row = tx.one("webhooks.by_id", webhook_id=seen.webhook_id, org_id=seen.org_id)
+    webhook = None if row is None else webhook_from(row)
+    if webhook is None or webhook.disabled_at is not None:
+        return None
+    if not journal.kept(tx, webhook.place):
+        disable(tx, webhook.webhook_id, RETENTION_PASSED, now)
+        return None
+    return webhook
 
 
 def disable(tx: Tx, webhook_id: str, why: str, now: datetime) -> None:

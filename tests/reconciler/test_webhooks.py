@@ -281,21 +281,48 @@ async def test_one_that_is_gone_or_deleted_gets_nothing_more(post: Post, hook: R
     assert len(hook.got) == 1
 
 
+def looks_end_late(
+    monkeypatch: pytest.MonkeyPatch, post: Post, hook: Receiver, webhook_id: str, status: str
+) -> list[Any]:
+    """A look under way when ``hook`` is sent its first ends after the row has ``status``; those that did."""
+    read, late = post.studio.store.read, []
+
+    async def slow_read(fn: Any) -> Any:
+        rows = await read(fn)
+        if fn is webhooks.enabled and hook.got:
+            await post.until(webhook_id, status)
+            await post.passed(0.02)  # in which a delivery that is over ends
+            late.append(rows)
+        return rows
+
+    monkeypatch.setattr(post.studio.store, "read", slow_read)
+    return late
+
+
+async def test_a_look_that_began_before_it_was_disabled_begins_nothing(
+    post: Post, hook: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it read says "enabled": but the receiver said that it wants no more while it was under way."""
+    webhook_id = await post.add(hook)
+    hook.answers = [(410, {})]
+    late = looks_end_late(monkeypatch, post, hook, webhook_id, "disabled")
+    async with post.running(replace(PACE, look_s=0)):
+        await post.rooms(3)
+        async with asyncio.timeout(WAIT_S):
+            while not (late and late[-1] == []):
+                await post.passed(0.01)
+        await post.passed(0.05)
+    assert any(late), "no look ended late"
+    assert len(hook.got) == 1
+
+
 async def test_a_look_that_began_before_a_failure_hurries_nobody(
     post: Post, hook: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it read says "no failures", as after enabling: but the failure came while it was under way."""
     webhook_id = await post.add(hook)
     hook.answers = [(500, {})]
-    read = post.studio.store.read
-
-    async def slow_read(fn: Any) -> Any:
-        rows = await read(fn)
-        if fn is webhooks.enabled and hook.got:
-            await post.until(webhook_id, "failing")
-        return rows
-
-    monkeypatch.setattr(post.studio.store, "read", slow_read)
+    looks_end_late(monkeypatch, post, hook, webhook_id, "failing")
     async with post.running(replace(PACE, look_s=0, retry_share=1000.0)):
         await post.rooms(1)
         await post.until(webhook_id, "failing")
