@@ -281,22 +281,45 @@ async def test_one_that_is_gone_or_deleted_gets_nothing_more(post: Post, hook: R
     assert len(hook.got) == 1
 
 
-def looks_end_late(
-    monkeypatch: pytest.MonkeyPatch, post: Post, hook: Receiver, webhook_id: str, status: str
-) -> list[Any]:
-    """A look under way when ``hook`` is sent its first ends after the row has ``status``; those that did."""
-    read, late = post.studio.store.read, []
+@dataclass
+class LateLook:
+    """The keeper's second look: ``began`` with what is there then, ``over`` after the row has ``status``.
 
-    async def slow_read(fn: Any) -> Any:
-        rows = await read(fn)
-        if fn is webhooks.enabled and hook.got:
-            await post.until(webhook_id, status)
-            await post.passed(0.02)  # in which a delivery that is over ends
-            late.append(rows)
-        return rows
+    There is no third one, which would put right what the second did.
+    """
 
-    monkeypatch.setattr(post.studio.store, "read", slow_read)
-    return late
+    post: Post
+    webhook_id: str
+    status: str
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    looks: int = 0
+
+    def put_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        read = self.post.studio.store.read
+
+        async def slow_read(fn: Any) -> Any:
+            rows = await read(fn)
+            if fn is webhooks.enabled:
+                self.looks += 1
+                if self.looks > 2:
+                    await asyncio.Event().wait()
+                if self.looks == 2:
+                    self.began.set()
+                    await self.post.until(self.webhook_id, self.status)
+                    await self.post.passed(0.02)  # in which a delivery that is over ends
+                    self.over.set()
+            return rows
+
+        monkeypatch.setattr(self.post.studio.store, "read", slow_read)
+
+    async def around_a_room(self) -> None:
+        """Make a room while it is under way, and wait until what follows from it would have happened."""
+        async with asyncio.timeout(WAIT_S):
+            await self.began.wait()
+            await self.post.rooms(1)
+            await self.over.wait()
+        await self.post.passed(0.05)
 
 
 async def test_a_look_that_began_before_it_was_disabled_begins_nothing(
@@ -305,14 +328,10 @@ async def test_a_look_that_began_before_it_was_disabled_begins_nothing(
     """What it read says "enabled": but the receiver said that it wants no more while it was under way."""
     webhook_id = await post.add(hook)
     hook.answers = [(410, {})]
-    late = looks_end_late(monkeypatch, post, hook, webhook_id, "disabled")
+    late = LateLook(post, webhook_id, "disabled")
+    late.put_on(monkeypatch)
     async with post.running(replace(PACE, look_s=0)):
-        await post.rooms(3)
-        async with asyncio.timeout(WAIT_S):
-            while not (late and late[-1] == []):
-                await post.passed(0.01)
-        await post.passed(0.05)
-    assert any(late), "no look ended late"
+        await late.around_a_room()
     assert len(hook.got) == 1
 
 
@@ -322,11 +341,10 @@ async def test_a_look_that_began_before_a_failure_hurries_nobody(
     """What it read says "no failures", as after enabling: but the failure came while it was under way."""
     webhook_id = await post.add(hook)
     hook.answers = [(500, {})]
-    looks_end_late(monkeypatch, post, hook, webhook_id, "failing")
+    late = LateLook(post, webhook_id, "failing")
+    late.put_on(monkeypatch)
     async with post.running(replace(PACE, look_s=0, retry_share=1000.0)):
-        await post.rooms(1)
-        await post.until(webhook_id, "failing")
-        await post.passed(0.05)
+        await late.around_a_room()
         assert len(hook.got) == 1
 
 
