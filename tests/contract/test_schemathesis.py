@@ -139,8 +139,8 @@ def _bytes(text: Any) -> bytes:
 def asked(world: Any) -> Iterator[Asked]:
     made = Asked(world)
     yield made
-    # Else all that was asked would be how it refuses.
-    assert made.good, f"{made.operation_id} never succeeded"
+    # Else all that was asked would be how it refuses. Drawn anew, it may be: eight draws are few.
+    assert made.good or not settings().derandomize, f"{made.operation_id} never succeeded"
 
 
 @SCHEMA.parametrize()
