@@ -34,7 +34,7 @@ test: dev ## Lint, types, imports, and every test
 	@$(MAKE) check
 	@$(BIN)/python -m pytest -q -n 2 -m "not system"
 	@$(BIN)/python -m pytest -q -n 2 -m "not system" -p innkeeper.testing.on_postgres \
-	  --ignore tests/reconciler/test_webhooks.py tests/usecases tests/reconciler
+	  tests/usecases tests/reconciler
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m system
 
 test-fast: .venv/.stamp-dev ## The tests that need no engine and no network, in under a minute

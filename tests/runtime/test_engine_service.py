@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.core.errors import RuntimeAway
-from innkeeper.runtime import engine_service
+from innkeeper.runtime import engine_leftovers, engine_service
 from innkeeper.runtime.container import ContainerRuntime
 from innkeeper.runtime.container_spec import ContainerSettings
 from innkeeper.runtime.engine import Engine
@@ -211,6 +211,7 @@ async def test_what_ran_when_the_machine_was_restarted_has_ended(
     spec = harness.spec(driver, harness.ports("tcp"))
     await driver.start(spec)
     await until_bound(driver, spec)
+    networks = engine_leftovers.networks_of(data_dir / "engine")
     end_as_a_machine_does(data_dir, found.socket_path.parent)
     await found.service.ensure()
     after = ContainerRuntime(Engine(found.socket_path), SETTINGS)
@@ -228,10 +229,17 @@ async def test_what_ran_when_the_machine_was_restarted_has_ended(
     await after.remove(again.process_id)
     await after.close()
     await engine.close()
+    # Else a later test fails, or whatever comes to use a port of this machine that leads nowhere.
+    rules = subprocess.check_output(["iptables-save", "-t", "nat"], text=True)
+    assert engine_leftovers.stale_rules(rules, networks, {}) == []
+    assert engine_leftovers.namespaces_of(networks) == []
 
 
 def end_as_a_machine_does(data_dir: Path, run_dir: Path) -> None:
-    """Kill the service and all that its containers run, leave their mounts behind, and call it a new boot."""
+    """Kill the service and all that its containers run, leave their mounts behind, and call it a new boot.
+
+    The kernel's packet rules and network namespaces do not outlive one.
+    """
     os.kill(pid_of(data_dir), signal.SIGKILL)
     for monitor in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -243,4 +251,5 @@ def end_as_a_machine_does(data_dir: Path, run_dir: Path) -> None:
             continue  # somebody else's, gone meanwhile
         for one in (pid, *map(int, children)):
             os.kill(one, signal.SIGKILL)
+    engine_leftovers.clear_networks(data_dir / "engine")
     (run_dir / "boot_id").write_text("another boot")
