@@ -205,10 +205,9 @@ class Link:
 
     def _prepare(self, statement: Statement) -> None:
         """Its own round trip, once for each statement and connection: so it is known to be prepared."""
-        kept = self._kept
         self._pg.send_prepare(statement.name, statement.text)
         self._waiting.append(False)
-        self._kept = kept + self.sync()
+        self._kept = self.sync()  # with what was kept already
         self._prepared.add(statement.name)
 
     def _receive(self) -> list[Answer]:

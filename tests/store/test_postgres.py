@@ -223,6 +223,17 @@ def test_every_query_fits_the_schema(schema_link: Link, name: str) -> None:
     schema_link.sync()
 
 
+def test_answers_come_once_and_in_order_while_statements_are_prepared(
+    postgres: PostgresServer, postgres_database: str
+) -> None:
+    link = Link(postgres.url(postgres_database))
+    for number in range(4):
+        statement = Statement(b"s%d" % number, b"SELECT CAST($1 AS BIGINT) AS n", ("n",))
+        link.queue(statement, (number,), wanted=True)
+    assert [answer.rows() for answer in link.sync()] == [[{"n": number}] for number in range(4)]
+    link.close()
+
+
 async def test_values_are_what_sqlite_gives(
     postgres: PostgresServer, postgres_database: str
 ) -> None:
