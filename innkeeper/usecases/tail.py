@@ -214,6 +214,12 @@ class Tail:
                 log.warning("the journal cannot be read: %s", away)
             self._away = True
             return False
+        except Exception:
+            # All who wait hang on this one task: they are told late, and not never.
+            if not self._away:
+                log.exception("a look at the journal broke off")
+            self._away = True
+            return False
         self._away = False
         if events:
             # In one step: whoever takes finds all up to this place.

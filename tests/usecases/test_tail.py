@@ -30,12 +30,12 @@ class Deaf:
     def __init__(self, inner: Any) -> None:
         self.inner = inner
         self.reads = 0
-        self.away = False
+        self.fault: Exception | None = None
 
     async def read(self, fn: Callable[[Tx], Any]) -> Any:
         self.reads += 1
-        if self.away:
-            raise Unavailable("away")
+        if self.fault is not None:
+            raise self.fault
         return await self.inner.read(fn)
 
     def after_commits(self, call: Callable[[], None]) -> None:
@@ -113,16 +113,21 @@ async def test_what_other_servers_wrote_is_seen_too(studio: Studio) -> None:
         assert await watch.changed(LONG_S)
 
 
-async def test_a_store_that_was_away_is_read_on_where_it_stood(studio: Studio) -> None:
+@pytest.mark.parametrize("fault", [Unavailable("away"), RuntimeError("a mistake of ours")])
+async def test_a_look_that_failed_is_told_once_and_goes_on_where_it_stood(
+    studio: Studio, fault: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     made, store, tail = await of_another_server(studio)
     with tail.watch(made.room_id, made.process_id) as watch:
         assert await watch.changed(LONG_S)
-        store.away, asked = True, store.reads
+        store.fault, asked = fault, store.reads
         await start(studio, made.process_id)
         while store.reads < asked + 3:
             assert not await watch.changed(0.01)
-        store.away = False
+        store.fault = None
         assert await watch.changed(LONG_S)
+    told = [line for line in caplog.messages if "journal" in line]
+    assert len(told) == 1, told
 
 
 async def test_nobody_waits_and_nothing_is_read(studio: Studio) -> None:
