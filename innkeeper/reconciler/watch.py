@@ -100,8 +100,9 @@ class Watch:
         seen = {}
         for process in processes:
             shown = self._listing.processes.get(process.process_id)
-            if process.started_at is not None:
-                # Recorded, even where the answer to that was lost: only listings count from here on.
+            if process.started_at is not None or process.stopping_at is not None:
+                # Recorded, even where the answer to that was lost, or of no use any more: only listings
+                # count from here on. Else one that vanished while it was stopped would be seen for ever.
                 self.settle(process.process_id)
             bound_at = self._bound_at.get(process.process_id)
             if bound_at is not None and (shown is None or shown.phase != "exited"):

@@ -116,3 +116,16 @@ async def test_what_was_seen_bound_is_forgotten_once_the_store_shows_it_started(
         observation = watch.observation((record,), {"q": (DEFAULT,)})
         assert observation is not None
         assert set(observation.seen) == shown
+
+
+async def test_what_vanishes_while_it_is_stopped_is_not_seen_bound_for_ever() -> None:
+    """Stopped between its bind and the record of it, and gone without a trace: a listing shows that."""
+    watch, _ = watch_of(OneGame(DEFAULT), NOON)
+    await watch.bound_soon("q", (DEFAULT,), 0.0)
+    await watch.refresh()
+    stopping = new_process(
+        NOON, process_id="q", attempted_at=NOON, booted_at=NOON, stopping_at=NOON
+    )
+    observation = watch.observation((stopping,), {"q": (DEFAULT,)})
+    assert observation is not None
+    assert set(observation.seen) == set()
