@@ -104,8 +104,8 @@ class Router(Generic[T]):
 
 
 def _segments(raw_path: bytes) -> list[str]:
-    segments = raw_path.decode(errors="replace").replace("\0", "\ufffd").split("/")[1:]
-    if b"%" in raw_path:
+    segments = raw_path.decode(errors="replace").split("/")[1:]
+    if b"%" in raw_path or b"\0" in raw_path:
         segments = [
             unquote(segment, errors="replace").replace("\0", "\ufffd") for segment in segments
         ]

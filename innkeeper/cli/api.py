@@ -42,8 +42,7 @@ class Api:
         self._http = httpx.Client(
             base_url=url,
             headers=headers,
-            # A call may ask the server to wait for two minutes.
-            timeout=httpx.Timeout(150, connect=5),
+            timeout=httpx.Timeout(60, connect=5),
             transport=transport,
             verify=verify,
         )
@@ -57,10 +56,13 @@ class Api:
         self._http.close()
         self._bare.close()
 
-    def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+    def call(
+        self, method: str, path: str, body: Any = None, patience_s: float = 60, **query: Any
+    ) -> Any:
         """One call; the answer's JSON, or ``None`` where it has no body."""
         given = {name: value for name, value in query.items() if value is not None}
-        answer = self._send(self._http, method, path, json=body, params=given)
+        timeout = httpx.Timeout(patience_s, connect=5)
+        answer = self._send(self._http, method, path, json=body, params=given, timeout=timeout)
         return answer.json() if answer.content else None
 
     def put_part(self, url: str, content: bytes) -> str:

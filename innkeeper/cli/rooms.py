@@ -9,6 +9,7 @@ from innkeeper.cli.api import Api, Json, api_options, app_option, segment
 
 # The server waits no longer; a start has ended by then, well or not.
 WAIT_LONGEST = "120s"
+_PATIENCE_S = 150  # a little more than that
 
 
 @click.group()
@@ -65,7 +66,7 @@ def create_room(
     """The connection data of a new room; fields of ``body`` that are ``None`` are not sent."""
     given = {name: value for name, value in body.items() if value is not None}
     path = f"/rooms/v2/{segment(app_id)}/create"
-    answer: Json = api.call("POST", path, given, roomId=room_id, wait=wait)
+    answer: Json = api.call("POST", path, given, _PATIENCE_S, roomId=room_id, wait=wait)
     return answer
 
 

@@ -322,26 +322,14 @@ class LateLook:
         await self.post.passed(0.05)
 
 
-async def test_a_look_that_began_before_it_was_disabled_begins_nothing(
-    post: Post, hook: Receiver, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("answer", "status"), [((410, {}), "disabled"), ((500, {}), "failing")])
+async def test_a_look_that_began_before_a_failure_begins_nothing_and_hurries_nobody(
+    post: Post, hook: Receiver, monkeypatch: pytest.MonkeyPatch, answer: Any, status: str
 ) -> None:
-    """What it read says "enabled": but the receiver said that it wants no more while it was under way."""
+    """What it read says "enabled, no failures": but the failure came while it was under way."""
     webhook_id = await post.add(hook)
-    hook.answers = [(410, {})]
-    late = LateLook(post, webhook_id, "disabled")
-    late.put_on(monkeypatch)
-    async with post.running(replace(PACE, look_s=0)):
-        await late.around_a_room()
-    assert len(hook.got) == 1
-
-
-async def test_a_look_that_began_before_a_failure_hurries_nobody(
-    post: Post, hook: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What it read says "no failures", as after enabling: but the failure came while it was under way."""
-    webhook_id = await post.add(hook)
-    hook.answers = [(500, {})]
-    late = LateLook(post, webhook_id, "failing")
+    hook.answers = [answer]
+    late = LateLook(post, webhook_id, status)
     late.put_on(monkeypatch)
     async with post.running(replace(PACE, look_s=0, retry_share=1000.0)):
         await late.around_a_room()
